@@ -1,0 +1,119 @@
+//! What travels on a node's subject: counted TOML documents, each a header for the edge and, from the first `[[` on,
+//! the client's frame word for word.
+//!
+//! ```toml
+//! d = "push"
+//! to = [2, 3]
+//! conv = "dm:2:3"
+//! seq = 17
+//! skip = 4711
+//! want = "delivered"
+//! [[m]]
+//! id = "a_02"
+//! …
+//! ```
+
+use bytes::Bytes;
+
+use crate::ids::{Conversation, Device, MessageId, Seq, SessionNo, UserId};
+
+/// One thing for a node to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Delivery {
+    /// A stored frame, for every session of these users on this node (`d = "push"`).
+    Push(Push),
+    /// The answer to a frame that one session sent (`d = "answer"`).
+    Answer {
+        /// Whose session.
+        user: UserId,
+        /// Which session; if it is gone the answer is dropped.
+        session: SessionNo,
+        /// Where the frame was stored, if it was: the session's own step in that conversation.
+        place: Option<(Conversation, Seq)>,
+        /// The client's frame: `[[a]]` or `[[rr]]`.
+        body: Bytes,
+    },
+    /// A receipt for the sender of a message (`d = "receipt"`); reported back as written in the cursor call.
+    Receipt {
+        /// The sender.
+        user: UserId,
+        /// The device that sent the message.
+        device: Device,
+        /// Which receipt, to be named when it has been written.
+        key: ReceiptKey,
+        /// `[[a]]`.
+        body: Bytes,
+    },
+    /// Every session of this device with a lower number is to be closed (`d = "replaced"`).
+    Replaced {
+        /// Whose device.
+        user: UserId,
+        /// Which device.
+        device: Device,
+        /// Sessions with a number below this one close.
+        below: SessionNo,
+    },
+    /// Sessions of this user whose token is this one close: logged out or revoked (`d = "revoked"`).
+    Revoked {
+        /// Whose sessions.
+        user: UserId,
+        /// Of which device; all of them if none is named.
+        device: Option<Device>,
+    },
+    /// Every session of the node is to read its backlog (`d = "resync"`).
+    Resync,
+}
+
+/// A stored frame on its way to recipients.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Push {
+    /// The recipients on this node; in a backlog reply just the one who asked.
+    pub to: Vec<UserId>,
+    /// Its conversation.
+    pub conversation: Conversation,
+    /// Its place there.
+    pub seq: Seq,
+    /// Who sent it.
+    pub from: UserId,
+    /// The sender's id for it.
+    pub id: MessageId,
+    /// The session that sent it and gets an answer instead.
+    pub skip: Option<SessionNo>,
+    /// Its sender wants to know when a device has acknowledged it (`want = "delivered"`).
+    pub receipt: bool,
+    /// The client's frame: `[[m]]`, `[[gm]]` or `[[r]]`.
+    pub body: Bytes,
+}
+
+/// Which receipt: who acknowledged which message, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[expect(missing_docs, reason = "named by their types")]
+pub struct ReceiptKey {
+    pub conversation: Conversation,
+    pub seq: Seq,
+    pub by: UserId,
+    pub read: bool,
+}
+
+/// A delivery that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("not a delivery: expected {expected}, found {found}")]
+pub struct NotADelivery {
+    /// What would have been valid.
+    pub expected: String,
+    /// What stood there.
+    pub found: String,
+}
+
+/// Appends one delivery as a counted frame.
+pub fn encode(_delivery: &Delivery, _out: &mut Vec<u8>) {
+    unimplemented!()
+}
+
+/// Reads a batch (counted frames back to back). Bodies share the batch's memory.
+///
+/// # Errors
+/// [`NotADelivery`], for the batch as a whole.
+pub fn decode(_batch: &Bytes) -> Result<Vec<Delivery>, NotADelivery> {
+    unimplemented!()
+}

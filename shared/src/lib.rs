@@ -1,0 +1,27 @@
+//! What every part of simple-im agrees on: the wire, the names, the calls, and the client library.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`ids`] | newtypes for every id, conversations, token digests |
+//! | [`frame`] | cutting a byte stream into frames and writing them; limits; no I/O |
+//! | [`dialect`] | the one-line form of simple_im, turned into standard TOML |
+//! | [`message`] | typed frames: what clients send, what the broker carries, what clients get |
+//! | [`command`] | the one table of requests, HTTP calls and refusal codes |
+//! | [`subject`] | the only place where a broker subject is written or parsed; the lane hash |
+//! | [`rpc`] | the calls that edges make and workers answer |
+//! | [`delivery`] | what travels on a node's subject |
+//! | [`config`] | layered configuration: default, file, environment, command line |
+//! | [`telemetry`] | logs, metric names, the metrics and health endpoint |
+//! | [`client`] | the Rust client library |
+
+pub mod client;
+pub mod command;
+pub mod config;
+pub mod delivery;
+pub mod dialect;
+pub mod frame;
+pub mod ids;
+pub mod message;
+pub mod rpc;
+pub mod subject;
+pub mod telemetry;

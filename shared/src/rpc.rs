@@ -1,0 +1,257 @@
+//! The calls that edges make and any worker answers, over NATS request/reply with a deadline. TOML, by serde.
+//!
+//! | call | request | reply |
+//! |---|---|---|
+//! | `hb.<node>` | [`Heartbeat`] | [`HeartbeatReply`] |
+//! | `session.connect` | [`ConnectBatch`] | [`ConnectReply`] |
+//! | `session.register` | [`Register`] | [`Registered`] |
+//! | `session.backlog` | [`Backlog`] | [`crate::delivery`] batch; the header `im-more: 1` says that there is more |
+//! | `session.cursor` | [`Cursors`] | [`Done`] |
+//! | `session.close` | [`Close`] | [`Done`] |
+//! | `account.*`, `api.*` | [`HttpCall`] | [`HttpReply`] |
+//!
+//! A worker that cannot answer now (its stores are down) replies with the header `im-error: <code>` and the reason as
+//! the payload; the edge tries again within its deadline, with back-off.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    delivery::ReceiptKey,
+    ids::{Conversation, Device, NodeId, Seq, SessionNo, TokenDigest, UserId},
+};
+
+/// Header of a reply that is a failure: a [`crate::command::Code`].
+pub const ERROR_HEADER: &str = "im-error";
+/// Header of a backlog reply with more to come.
+pub const MORE_HEADER: &str = "im-more";
+
+/// A node says that it lives; sent every `heartbeat` interval.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// This start of this node.
+    pub node: NodeId,
+    /// The address handed out at login.
+    pub server: String,
+    /// The port handed out at login.
+    pub port: u16,
+    /// Logged-in sessions.
+    pub sessions: u64,
+    /// Whether it takes no new sessions.
+    pub draining: bool,
+    /// The directory epoch under which all its sessions are registered.
+    #[serde(default)]
+    pub epoch: Option<String>,
+}
+
+/// A worker has seen the heartbeat.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HeartbeatReply {
+    /// The directory's epoch now; a node registered under another registers all its sessions again.
+    /// `None` while Redis cannot be reached.
+    #[serde(default)]
+    pub epoch: Option<String>,
+}
+
+/// Logins that gathered while the last call was under way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConnectBatch {
+    /// The node they connect to.
+    pub node: NodeId,
+    /// Its address, for `client_{token}` in Redis.
+    pub server: String,
+    /// Its port.
+    pub port: u16,
+    /// The logins.
+    pub logins: Vec<Connect>,
+}
+
+/// One login.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "named by their types")]
+pub struct Connect {
+    pub user: UserId,
+    pub device: Device,
+    pub token: TokenDigest,
+    pub peer: IpAddr,
+}
+
+/// One result a login, in order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConnectReply {
+    /// The results.
+    pub results: Vec<ConnectResult>,
+}
+
+/// What became of one login.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConnectResult {
+    /// The session's number, when it succeeded.
+    #[serde(default)]
+    pub session: Option<SessionNo>,
+    /// The epoch under which its route stands; `None`: not registered, the edge registers it until it succeeds.
+    #[serde(default)]
+    pub epoch: Option<String>,
+    /// A [`crate::command::Code`] when refused.
+    #[serde(default)]
+    pub code: Option<String>,
+    /// The reason when refused.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// A node's sessions, to be written to the directory (again).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Register {
+    /// The node.
+    pub node: NodeId,
+    /// The epoch it registers under: the one from the heartbeat's reply.
+    pub epoch: String,
+    /// Whether every session of the node has been sent under this epoch once this call is done.
+    pub complete: bool,
+    /// Up to 1,000 sessions a call.
+    #[serde(default)]
+    pub sessions: Vec<Registration>,
+}
+
+/// One session of a [`Register`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "named by their types")]
+pub struct Registration {
+    pub user: UserId,
+    pub device: Device,
+    pub session: SessionNo,
+}
+
+/// Whether it was written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Registered {
+    /// The directory's epoch when it was written; another one than asked for means: begin again under this one.
+    #[serde(default)]
+    pub epoch: Option<String>,
+}
+
+/// A session asks for what its device has not been sent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Backlog {
+    /// Whose.
+    pub user: UserId,
+    /// For which device.
+    pub device: Device,
+    /// On which session: a worker refuses (`code = "token"`) one that has been replaced.
+    pub session: SessionNo,
+    /// At most this many deliveries.
+    pub limit: u32,
+    /// Where this session is further than the device's stored cursor: the last `seq` written (or stored by itself).
+    #[serde(default)]
+    pub after: Vec<Place>,
+}
+
+/// A place in a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Which conversation.
+    pub conv: Conversation,
+    /// Which place.
+    pub seq: Seq,
+}
+
+/// Acknowledgements of many sessions, coalesced. Every part is idempotent: losing a call only repeats deliveries.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cursors {
+    /// Devices' cursors, moved up only.
+    #[serde(default)]
+    pub moves: Vec<Move>,
+    /// Read positions, moved up only.
+    #[serde(default)]
+    pub reads: Vec<Read>,
+    /// Deliveries acknowledged whose sender wants to know.
+    #[serde(default)]
+    pub delivered: Vec<ReceiptKey>,
+    /// Receipts that have been written to their sender's socket and can be forgotten.
+    #[serde(default)]
+    pub told: Vec<Told>,
+}
+
+/// A device's cursor in one conversation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "named by their types")]
+pub struct Move {
+    pub user: UserId,
+    pub device: Device,
+    pub conv: Conversation,
+    pub seq: Seq,
+}
+
+/// A user's read position in one conversation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "named by their types")]
+pub struct Read {
+    pub user: UserId,
+    pub conv: Conversation,
+    pub seq: Seq,
+}
+
+/// A receipt that reached its sender's device.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "named by their types")]
+pub struct Told {
+    pub user: UserId,
+    pub device: Device,
+    pub receipt: ReceiptKey,
+}
+
+/// A session has ended: its route goes, if it is still its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Close {
+    /// The node it was on.
+    pub node: NodeId,
+    /// The sessions that ended.
+    pub sessions: Vec<Registration>,
+}
+
+/// Nothing to say but that it is done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Done {}
+
+/// An HTTP call, its body and query already taken apart.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HttpCall {
+    /// What the token cookie digests to, if there is one.
+    #[serde(default)]
+    pub token: Option<TokenDigest>,
+    /// The caller's address, for limits.
+    pub peer: IpAddr,
+    /// The arguments of path, query and body. Values are strings, as forms have nothing else.
+    #[serde(default)]
+    pub args: std::collections::BTreeMap<String, String>,
+}
+
+/// Its answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HttpReply {
+    /// The HTTP status.
+    pub status: u16,
+    /// Seconds, for 429 and 503.
+    #[serde(default)]
+    pub retry_after: Option<u64>,
+    /// The body: `[[response]]` first.
+    pub body: toml::Table,
+}
+
+/// Reads a call or a reply.
+///
+/// # Errors
+/// What the `toml` crate found.
+pub fn from_slice<'de, T: Deserialize<'de>>(payload: &'de [u8]) -> Result<T, toml::de::Error> {
+    toml::from_slice(payload)
+}
+
+/// Writes a call or a reply. These types always have a TOML form.
+pub fn to_vec<T: Serialize>(value: &T) -> Vec<u8> {
+    match toml::to_string(value) {
+        Ok(text) => text.into_bytes(),
+        Err(error) => unreachable!("rpc types have a TOML form: {error}"),
+    }
+}

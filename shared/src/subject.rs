@@ -1,0 +1,182 @@
+//! The only place where a broker subject, stream or consumer name is written or parsed, and the lane hash.
+//!
+//! | subject | from, to | carries |
+//! |---|---|---|
+//! | `im.in.<lane>.<kind>` | edge to JetStream to the lane's worker | accepted frames, counted, back to back; kind is `m`, `gm`, `r`, or `x` for a mixed batch |
+//! | `im.node.<node>` | worker to one edge, with a reply | deliveries ([`crate::delivery`]); the reply is the confirmation |
+//! | `im.hb.<node>` | edge to every worker, with a reply | heartbeat ([`crate::rpc::Heartbeat`]) |
+//! | `im.rpc.session.<call>` | edge to any worker, with a reply | connect, register, backlog, cursor, close |
+//! | `im.rpc.account.<call>` | edge to any worker, with a reply | HTTP calls that carry a password |
+//! | `im.rpc.api.<call>` | edge to any worker, with a reply | every other HTTP call |
+//! | `im.dead` | worker to JetStream | frames set aside, with the reason |
+//!
+//! `im` is the configured prefix; a test has its own.
+
+use crate::ids::{Conversation, NodeId, UserId};
+
+/// Writes every name under one prefix.
+#[derive(Debug, Clone)]
+pub struct Subjects {
+    prefix: String,
+}
+
+impl Subjects {
+    /// `prefix` is one or more subject tokens of letters, digits, `-` and `_` (`im`, `im_t7`).
+    pub fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned() }
+    }
+
+    /// The prefix itself.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Where an edge publishes a batch of one kind to a lane.
+    pub fn inbound(&self, lane: Lane, kind: BatchKind) -> String {
+        format!("{}.in.{}.{}", self.prefix, lane.0, kind.as_str())
+    }
+
+    /// Everything of one lane: its consumer's filter.
+    pub fn lane_filter(&self, lane: Lane) -> String {
+        format!("{}.in.{}.>", self.prefix, lane.0)
+    }
+
+    /// Everything of every lane: the stream's subjects.
+    pub fn inbound_all(&self) -> String {
+        format!("{}.in.>", self.prefix)
+    }
+
+    /// A node's own subject.
+    pub fn node(&self, node: &NodeId) -> String {
+        format!("{}.node.{node}", self.prefix)
+    }
+
+    /// A node's heartbeat.
+    pub fn heartbeat(&self, node: &NodeId) -> String {
+        format!("{}.hb.{node}", self.prefix)
+    }
+
+    /// Every node's heartbeat.
+    pub fn heartbeats(&self) -> String {
+        format!("{}.hb.*", self.prefix)
+    }
+
+    /// One call, by its path under `rpc` (`session.connect`).
+    pub fn rpc(&self, call: &str) -> String {
+        format!("{}.rpc.{call}", self.prefix)
+    }
+
+    /// Every call, for the workers' queue group.
+    pub fn rpc_all(&self) -> String {
+        format!("{}.rpc.>", self.prefix)
+    }
+
+    /// The call's path under `rpc`, from a subject.
+    pub fn rpc_call<'a>(&self, subject: &'a str) -> Option<&'a str> {
+        subject.strip_prefix(&self.prefix)?.strip_prefix(".rpc.")
+    }
+
+    /// Frames set aside.
+    pub fn dead(&self) -> String {
+        format!("{}.dead", self.prefix)
+    }
+
+    /// The queue group in which workers share the calls.
+    pub const WORKERS: &'static str = "workers";
+
+    /// The stream of accepted frames.
+    pub fn stream(&self) -> String {
+        format!("{}_IN", self.prefix.replace('.', "_").to_uppercase())
+    }
+
+    /// The stream of frames set aside.
+    pub fn dead_stream(&self) -> String {
+        format!("{}_DEAD", self.prefix.replace('.', "_").to_uppercase())
+    }
+
+    /// A lane's durable consumer.
+    pub fn consumer(&self, lane: Lane) -> String {
+        format!("lane-{}", lane.0)
+    }
+}
+
+/// What a published batch holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatchKind {
+    /// Messages to a user.
+    Message,
+    /// Messages to a group.
+    GroupMessage,
+    /// Requests.
+    Request,
+    /// More than one of these.
+    Mixed,
+}
+
+impl BatchKind {
+    /// The last token of the subject.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Message => "m",
+            Self::GroupMessage => "gm",
+            Self::Request => "r",
+            Self::Mixed => "x",
+        }
+    }
+
+    /// The kind of a batch that holds both.
+    pub fn and(self, other: Self) -> Self {
+        if self == other { self } else { Self::Mixed }
+    }
+}
+
+/// One ordered road through the broker. A conversation is always in the same lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Lane(pub u16);
+
+impl Lane {
+    /// The lane of a conversation. Never change this on a stream that holds frames: order would break.
+    pub fn of(conversation: &Conversation, lanes: u16) -> Self {
+        let (a, b) = match *conversation {
+            Conversation::Direct(low, high) => (low.0, high.0),
+            Conversation::Group(group) => (0, group.0),
+        };
+        // SplitMix64's finalizer over both ids: even for sequential ids, cheap, and the same everywhere.
+        let mut x = (a as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (b as u64);
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^= x >> 31;
+        Self((x % u64::from(lanes.max(1))) as u16)
+    }
+
+    /// Where a user creates groups: the lane of its talk with itself.
+    pub fn of_creator(user: UserId, lanes: u16) -> Self {
+        Self::of(&Conversation::direct(user, user), lanes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::GroupId;
+
+    #[test]
+    fn conversations_spread_evenly_over_lanes() {
+        let mut direct = [0u32; 8];
+        let mut groups = [0u32; 8];
+        for n in 1..=8_000 {
+            direct[usize::from(Lane::of(&Conversation::direct(UserId(2 * n), UserId(2 * n + 1)), 8).0)] += 1;
+            groups[usize::from(Lane::of(&Conversation::Group(GroupId(n)), 8).0)] += 1;
+        }
+        for lane in direct.into_iter().chain(groups) {
+            assert!((850..1_150).contains(&lane), "{direct:?} {groups:?}");
+        }
+    }
+
+    #[test]
+    fn a_call_is_read_back_from_its_subject() {
+        let subjects = Subjects::new("im_t1");
+        assert_eq!(subjects.rpc_call(&subjects.rpc("session.connect")), Some("session.connect"));
+        assert_eq!(subjects.rpc_call("im_t2.rpc.session.connect"), None);
+    }
+}
