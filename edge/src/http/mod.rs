@@ -1,0 +1,1 @@
+//! The HTTP API, answered by workers over the broker.
