@@ -1,0 +1,105 @@
+//! All SQL. One file a table group; every statement is a constant text, prepared once a connection.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`pool`] | connections: the pool, dedicated sessions, prepared statements |
+//! | [`migrate`] | bringing a schema up to what this binary knows |
+//! | [`rows`] | rows of `messages` to frames, and requests to their columns |
+
+pub mod migrate;
+pub mod pool;
+pub mod rows;
+
+pub use migrate::{Applied, migrate};
+pub use pool::{Lease, Pool, Session, Tx, connect_one, connect_with};
+
+use tokio_postgres::error::SqlState;
+
+/// What can go wrong between this process and PostgreSQL.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No connection could be had in time.
+    #[error("no connection to PostgreSQL: {what}")]
+    Unreachable {
+        /// What was tried, and for how long.
+        what: String,
+        /// What the driver said, if it said anything.
+        #[source]
+        source: Option<tokio_postgres::Error>,
+    },
+    /// A statement took longer than it may.
+    #[error("PostgreSQL did not answer a statement within {seconds} s")]
+    Hung {
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// PostgreSQL, or the way to it, failed a statement.
+    #[error("PostgreSQL failed a statement: {}", described(.0))]
+    Database(#[from] tokio_postgres::Error),
+    /// The connection settings cannot be used.
+    #[error("[postgres] {key}: expected {expected}, found {found}")]
+    Settings {
+        /// Which key.
+        key: &'static str,
+        /// What would have been valid.
+        expected: &'static str,
+        /// What stood there, or what was wrong with it. Never the URL itself: it holds a password.
+        found: String,
+    },
+    /// The schema was migrated by a newer binary.
+    #[error(
+        "schema {schema} is at migration {found}, and this binary knows up to {known}: start the newer binary, \
+         or restore the backup taken before its migration"
+    )]
+    Newer {
+        /// Which schema.
+        schema: String,
+        /// Its newest migration.
+        found: i32,
+        /// The newest one this binary has.
+        known: i32,
+    },
+    /// A row holds what this binary cannot read.
+    #[error("a row of {table}: expected {expected}, found {found}")]
+    Row {
+        /// Which table, and which column.
+        table: &'static str,
+        /// What would have been valid.
+        expected: String,
+        /// What stood there.
+        found: String,
+    },
+}
+
+impl StoreError {
+    /// Whether the same may succeed later: the connection was lost, or PostgreSQL was busy, not the statement wrong.
+    pub fn retry(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Hung { .. } => true,
+            Self::Database(error) => match error.code() {
+                Some(code) => passing(code),
+                None => true,
+            },
+            Self::Settings { .. } | Self::Newer { .. } | Self::Row { .. } => false,
+        }
+    }
+}
+
+/// States of PostgreSQL that pass: connection trouble (08), resources (53), shutdown (57P), conflicts between
+/// transactions (40), a lock not had (55P03), a statement cancelled by its time-out (57014).
+fn passing(code: &SqlState) -> bool {
+    let code = code.code();
+    ["08", "53", "57P", "40", "58"].iter().any(|class| code.starts_with(class))
+        || ["55P03", "57014", "25P02", "25P03"].contains(&code)
+}
+
+/// The driver's own text is only "db error" where the server answered.
+fn described(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(db) => format!("{} ({})", db.message(), db.code().code()),
+        None => match std::error::Error::source(error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        },
+    }
+}
