@@ -8,5 +8,6 @@
 //! | [`http`] | the HTTP API, answered by workers |
 
 pub mod calls;
+pub mod config;
 pub mod http;
 pub mod ready;
