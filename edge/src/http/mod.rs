@@ -1,1 +1,204 @@
-//! The HTTP API, answered by workers over the broker.
+//! The HTTP API: takes calls apart, has a worker answer them over the broker, and writes the answers.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`backend`] | who answers a call, and what becomes of a failure |
+//! | [`args`] | the arguments of path, query and body, merged and checked against the call table |
+//! | [`input`] | bodies and percent-encoding, read strictly |
+//! | [`token`] | the token of a cookie or an `Authorization` header |
+//! | [`body`] | answers as standard TOML or JSON |
+//! | [`limits`] | what one connection and all of them together may use |
+//!
+//! The peer's address is the socket's. Forwarding headers are not read: whoever can reach the port can write them, and
+//! the login limits count by address.
+
+pub mod args;
+pub mod backend;
+pub mod body;
+pub mod input;
+pub mod limits;
+pub mod token;
+
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    Router,
+    extract::{ConnectInfo, MatchedPath, Request, State},
+    http::{Method, StatusCode},
+    middleware::{self, Next},
+    response::Response,
+    routing::{MethodFilter, MethodRouter},
+};
+use shared::{
+    command::{CALLS, Call, Caller, Code},
+    rpc::HttpCall,
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    backend::{Backend, Failure},
+    body::Format,
+    limits::{Bounded, Limits, Peer},
+};
+use crate::ready::Readiness;
+
+/// What the HTTP side needs. Cheap to clone.
+#[derive(Clone)]
+pub struct HttpState {
+    /// Who answers the calls: [`crate::calls::Calls`], or a fake in tests.
+    pub backend: Arc<dyn Backend>,
+    /// What connections may use.
+    pub limits: Limits,
+    /// What `/readyz` tells.
+    pub ready: Readiness,
+    /// Routes beside the table's (`GET /ws`, the web page): merged in as they are.
+    pub extra: Router,
+}
+
+impl HttpState {
+    /// The API answered by `backend`, with no further routes.
+    pub fn new(backend: impl Backend, limits: Limits, ready: Readiness) -> Self {
+        Self { backend: Arc::new(backend), limits, ready, extra: Router::new() }
+    }
+
+    /// With more routes; their paths must differ from the table's.
+    #[must_use]
+    pub fn with_routes(mut self, routes: Router) -> Self {
+        self.extra = self.extra.merge(routes);
+        self
+    }
+}
+
+/// Serves until `shutdown`, then lets calls under way finish for as long as the limits say.
+pub async fn serve(listener: TcpListener, state: HttpState, shutdown: CancellationToken) {
+    let drain = state.limits.drain;
+    let listener = Bounded::new(listener, &state.limits);
+    let service = router(state).into_make_service_with_connect_info::<Peer>();
+    let served = axum::serve(listener, service).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let deadline = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(drain).await;
+    };
+    tokio::select! {
+        result = served.into_future() => if let Err(error) = result {
+            tracing::error!(%error, "the HTTP listener has ended");
+        },
+        () = deadline => tracing::warn!(after = ?drain, "HTTP calls were still under way at the deadline"),
+    }
+}
+
+/// Every route of the table, health, and the answers to everything else.
+pub fn router(state: HttpState) -> Router {
+    let mut paths: Vec<(&'static str, MethodRouter<HttpState>)> = Vec::new();
+    for call in CALLS {
+        let filter = match call.method {
+            "POST" => MethodFilter::POST,
+            "PUT" => MethodFilter::PUT,
+            "DELETE" => MethodFilter::DELETE,
+            _ => MethodFilter::GET,
+        };
+        let handler = move |State(state): State<HttpState>,
+                            ConnectInfo(peer): ConnectInfo<Peer>,
+                            request: Request| { answer(call, state, peer, request) };
+        match paths.iter_mut().find(|(path, _)| *path == call.path) {
+            Some((_, methods)) => *methods = std::mem::take(methods).on(filter, handler),
+            None => paths.push((call.path, axum::routing::on(filter, handler))),
+        }
+    }
+    let mut router = Router::new();
+    for (path, methods) in paths {
+        router = router.route(path, methods);
+    }
+    let extra = state.extra.clone();
+    router
+        .route("/livez", axum::routing::get(livez))
+        .route("/readyz", axum::routing::get(readyz))
+        .method_not_allowed_fallback(no_such_method)
+        .fallback(no_such_path)
+        .with_state(state)
+        .merge(extra)
+        .layer(middleware::from_fn(measure))
+}
+
+/// One call from start to end.
+async fn answer(call: &'static Call, state: HttpState, peer: Peer, request: Request) -> Response {
+    let format = Format::of(request.headers());
+    // axum lets GET handlers answer HEAD; but here a GET may move a watermark, which nobody would see.
+    if request.method() == Method::HEAD && call.method == "GET" {
+        return body::failure(format, &no_method(&Method::HEAD, call.path));
+    }
+    match ask(call, &state, peer, request).await {
+        Ok(reply) => body::reply(format, reply),
+        Err(failure) => body::failure(format, &failure),
+    }
+}
+
+async fn ask(
+    call: &'static Call,
+    state: &HttpState,
+    peer: Peer,
+    request: Request,
+) -> Result<shared::rpc::HttpReply, Failure> {
+    // The token comes first: who has none is told so whatever else is wrong, and its body is not read.
+    let token = match call.caller {
+        Caller::Token => Some(token::digest(request.headers())?),
+        Caller::Anyone => None,
+    };
+    let args = args::gather(call, request, &state.limits).await?;
+    let asked = HttpCall { token, peer: peer.0.ip().to_canonical(), args };
+    state.backend.call(call.name, asked).await
+}
+
+async fn livez(request: Request) -> Response {
+    body::done(Format::of(request.headers()))
+}
+
+async fn readyz(State(state): State<HttpState>, request: Request) -> Response {
+    let format = Format::of(request.headers());
+    if state.ready.is_ready() {
+        return body::done(format);
+    }
+    let reason = "expected the broker and a worker to answer, found that one of them does not, or that this node drains";
+    body::failure(format, &Failure::unavailable(reason))
+}
+
+async fn no_such_path(request: Request) -> Response {
+    let reason = format!("expected a path of this API, found {}", input::shown(request.uri().path()));
+    let failure = Failure::new(Code::Unknown, reason).with_status(StatusCode::NOT_FOUND);
+    body::failure(Format::of(request.headers()), &failure)
+}
+
+async fn no_such_method(request: Request) -> Response {
+    let failure = no_method(request.method(), request.uri().path());
+    body::failure(Format::of(request.headers()), &failure)
+}
+
+fn no_method(method: &Method, path: &str) -> Failure {
+    let reason = format!("expected another method for {}, found {method}", input::shown(path));
+    Failure::new(Code::Unknown, reason).with_status(StatusCode::METHOD_NOT_ALLOWED)
+}
+
+/// Counts and times every request under its route, never under the path that was asked for.
+async fn measure(request: Request, next: Next) -> Response {
+    let route =
+        request.extensions().get::<MatchedPath>().map_or("none".to_owned(), |path| path.as_str().to_owned());
+    let method = match *request.method() {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        _ => "other",
+    };
+    let began = Instant::now();
+    let response = next.run(request).await;
+    let status = response.status().as_u16().to_string();
+    metrics::counter!("im_edge_http_requests_total", "method" => method, "route" => route.clone(), "status" => status)
+        .increment(1);
+    metrics::histogram!("im_edge_http_request_seconds", "method" => method, "route" => route)
+        .record(began.elapsed().as_secs_f64());
+    response
+}
