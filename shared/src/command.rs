@@ -58,7 +58,7 @@ impl Code {
     ];
 
     /// As it stands in `code = "…"`.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
             Self::Unknown => "unknown",

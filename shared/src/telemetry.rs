@@ -1,5 +1,21 @@
 //! Logs, metric names, and the server of /metrics, /livez and /readyz.
+//!
+//! A server begins with [`init_log`] and [`install`], then runs [`serve`] beside its work. Hot paths take handles once
+//! ([`Metric::counter`]) and keep them; elsewhere [`count`], [`set`] and [`observe`] are enough.
 
 mod log;
+mod metric;
+mod process;
+mod ready_file;
+mod readiness;
+mod recorder;
+mod server;
+mod table;
 
-pub use log::{LogConfig, LogFormat, init_log, is_filter};
+pub use log::{LogConfig, LogError, LogFormat, init_log, is_filter};
+pub use metric::{Kind, Part, count, observe, set};
+pub use readiness::{Condition, Readiness};
+pub use ready_file::write_ready_file;
+pub use recorder::{InstallError, install, render};
+pub use server::serve;
+pub use table::Metric;

@@ -1,6 +1,6 @@
 //! Laying the sources over each other and judging the result.
 
-use std::{collections::BTreeMap, fmt::Write as _, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
@@ -168,7 +168,7 @@ impl Layers {
         let fits = match rule.kind {
             Kind::AtMost(other) => {
                 let limit = &self.entry(other)?.value;
-                let _: std::fmt::Result = write!(allowed, ", which is {limit}");
+                allowed.push_str(&format!(", which is {limit}"));
                 !matches!((&entry.value, limit), (Value::Integer(value), Value::Integer(limit)) if value > limit)
             }
             _ => rule.fits(&entry.value),
@@ -232,12 +232,12 @@ impl Layers {
             let (of, name) = entry.key.split_once('.').unwrap_or(("", &entry.key));
             if of != section {
                 let gap = if out.is_empty() { "" } else { "\n" };
-                let _: std::fmt::Result = writeln!(out, "{gap}[{of}]");
+                out.push_str(&format!("{gap}[{of}]\n"));
                 section = of;
             }
             let rule = rules.iter().find(|rule| rule.key == entry.key && matches!(rule.kind, Kind::Url(_)));
             let value = rule.map_or_else(|| entry.value.to_string(), |rule| rule.shown(&entry.value));
-            let _: std::fmt::Result = writeln!(out, "{name} = {value} # {}", entry.from);
+            out.push_str(&format!("{name} = {value} # {}\n", entry.from));
         }
         out
     }

@@ -1,0 +1,98 @@
+//! The process's own small HTTP server: /metrics, /livez, /readyz. On its own port, so that load on the service does
+//! not hide it and the public does not reach it.
+
+use std::{io, time::Duration};
+
+use axum::{
+    Router,
+    http::{StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
+use tokio::{net::TcpListener, time};
+use tokio_util::sync::CancellationToken;
+
+use super::{Readiness, recorder};
+
+/// How often histograms' sample buffers are emptied between scrapes.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// How long answers under way may take once the process ends.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Serves until the token is cancelled, then ends within two seconds.
+///
+/// # Errors
+/// What the listener said.
+pub async fn serve(
+    listener: TcpListener,
+    readiness: Readiness,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    let serving =
+        axum::serve(listener, routes(readiness)).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let deadline = async {
+        shutdown.cancelled().await;
+        time::sleep(GRACE).await;
+    };
+    let upkeep = async {
+        let mut ticks = time::interval(UPKEEP);
+        loop {
+            ticks.tick().await;
+            recorder::upkeep();
+        }
+    };
+    tokio::select! {
+        done = serving.into_future() => done,
+        () = deadline => Ok(()),
+        () = upkeep => Ok(()),
+    }
+}
+
+fn routes(readiness: Readiness) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(move || std::future::ready(readyz(&readiness))))
+}
+
+async fn metrics() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], recorder::render())
+}
+
+fn readyz(readiness: &Readiness) -> (StatusCode, String) {
+    let unmet = readiness.unmet();
+    if unmet.is_empty() {
+        return (StatusCode::OK, "ready\n".to_owned());
+    }
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        unmet.iter().map(|(name, reason)| format!("{name}: {reason}\n")).collect(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn it_tells_life_readiness_and_figures_and_ends_when_told() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (readiness, shutdown) = (Readiness::new(), CancellationToken::new());
+        let broker = readiness.condition("broker");
+        let server = tokio::spawn(serve(listener, readiness, shutdown.clone()));
+        let get = async |path: &str| {
+            let response = reqwest::get(format!("http://{address}{path}")).await.unwrap();
+            (response.status().as_u16(), response.text().await.unwrap())
+        };
+        assert_eq!(get("/livez").await, (200, "ok\n".to_owned()));
+        assert_eq!(get("/readyz").await, (503, "broker: not yet\n".to_owned()));
+        broker.met();
+        assert_eq!(get("/readyz").await, (200, "ready\n".to_owned()));
+        let (status, text) = get("/metrics").await;
+        assert_eq!(status, 200);
+        assert!(text.contains("# TYPE im_process_cpu_seconds_total counter"), "{text}");
+        shutdown.cancel();
+        server.await.unwrap().unwrap();
+    }
+}
