@@ -6,15 +6,30 @@
 //! to = [2, 3]
 //! conv = "dm:2:3"
 //! seq = 17
+//! from = 2
+//! id = "a_02"
 //! skip = 4711
 //! want = "delivered"
 //! [[m]]
 //! id = "a_02"
 //! …
 //! ```
+//!
+//! | `d` | its keys, in this order (`?`: may be absent) | body |
+//! |---|---|---|
+//! | `push` | `to`, `conv`, `seq`, `from`, `id`, `skip`?, `want`? | yes |
+//! | `answer` | `user`, `session`, `conv` and `seq`? | yes |
+//! | `receipt` | `user`, `device`, `conv`, `seq`, `by`, `read` | yes |
+//! | `replaced` | `user`, `device`, `below` | no |
+//! | `revoked` | `user`, `device`? | no |
+//! | `resync` | none | no |
+
+mod read;
+mod write;
 
 use bytes::Bytes;
 
+pub use self::{read::decode, write::encode};
 use crate::ids::{Conversation, Device, MessageId, Seq, SessionNo, UserId};
 
 /// One thing for a node to do.
@@ -105,15 +120,5 @@ pub struct NotADelivery {
     pub found: String,
 }
 
-/// Appends one delivery as a counted frame.
-pub fn encode(_delivery: &Delivery, _out: &mut Vec<u8>) {
-    unimplemented!()
-}
-
-/// Reads a batch (counted frames back to back). Bodies share the batch's memory.
-///
-/// # Errors
-/// [`NotADelivery`], for the batch as a whole.
-pub fn decode(_batch: &Bytes) -> Result<Vec<Delivery>, NotADelivery> {
-    unimplemented!()
-}
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,8 @@
 //! [`Accepted`] frame ([`accepted`]); what a worker has stored is written for clients by [`write`].
 
 pub mod accepted;
+pub(crate) mod canonical;
+mod keys;
 pub mod parse;
 pub mod write;
 

@@ -1,0 +1,2 @@
+//! The one-line form.
+use super::*;

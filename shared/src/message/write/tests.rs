@@ -1,0 +1,2 @@
+//! What clients get.
+use super::*;
