@@ -13,6 +13,7 @@ use axum::{
     extract::connect_info::Connected,
     serve::{IncomingStream, Listener},
 };
+use shared::telemetry::Metric;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -77,7 +78,7 @@ impl Listener for Bounded {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection that is gone already");
         }
-        metrics::gauge!("im_edge_http_connections").increment(1);
+        Metric::EdgeHttpConnections.gauge(&[]).increment(1);
         let deadline = Box::pin(tokio::time::sleep(self.idle));
         (Guarded { stream, idle: self.idle, deadline, _permit: permit }, peer)
     }
@@ -119,7 +120,7 @@ impl Guarded {
 
 impl Drop for Guarded {
     fn drop(&mut self) {
-        metrics::gauge!("im_edge_http_connections").decrement(1);
+        Metric::EdgeHttpConnections.gauge(&[]).decrement(1);
     }
 }
 

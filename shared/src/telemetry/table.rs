@@ -90,6 +90,7 @@ metrics! {
     EdgeRpcSeconds = Edge Histogram "im_edge_rpc_seconds" ["call": OPEN] "From a call to a worker to its answer, retries included.";
     EdgeHttpRequests = Edge Counter "im_edge_http_requests_total" ["route": OPEN, "status": OPEN] "HTTP requests.";
     EdgeHttpSeconds = Edge Histogram "im_edge_http_seconds" ["route": OPEN] "From an HTTP request to its answer.";
+    EdgeHttpConnections = Edge Gauge "im_edge_http_connections" [] "Open HTTP connections.";
 
     WorkerLaneOwned = Worker Gauge "im_worker_lane_owned" ["lane": OPEN] "1 while this worker owns the lane.";
     WorkerLaneLosses = Worker Counter "im_worker_lane_losses_total" [] "Lanes lost, not handed over.";
