@@ -20,10 +20,12 @@ CREATE TABLE lanes (
     dead        bigint NOT NULL DEFAULT 0
 );
 
--- Chunks begun after a crash, counted by the first stream sequence they hold.
+-- Chunks begun after a lane was taken, counted by the first stream sequence they hold: what crashes its chunk again
+-- and again is found by trying frame by frame, and set aside.
 CREATE TABLE lane_attempts (
     lane        integer NOT NULL,
     stream_seq  bigint NOT NULL,
+    frame       integer NOT NULL,              -- -1: the chunk; otherwise the frame's place in its batch
     attempts    integer NOT NULL,
-    PRIMARY KEY (lane, stream_seq)
+    PRIMARY KEY (lane, stream_seq, frame)
 );

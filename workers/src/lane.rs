@@ -1,0 +1,28 @@
+//! Lanes: who owns which, pulling them from JetStream, and acknowledging what is done.
+//!
+//! A lane has one owner at a time: the [`committer`] whose PostgreSQL session holds its advisory lock. The same session
+//! inserts, so that losing the lock is losing the ability to write. Taking a lane recreates its consumer ([`source`]):
+//! what was unacknowledged comes again, at once and in order.
+
+mod chunk;
+pub mod committer;
+pub mod finish;
+pub mod ownership;
+pub mod probation;
+pub mod source;
+
+use shared::subject::Lane;
+
+/// One batch as an edge published it, with what is needed to acknowledge it.
+pub struct Pulled {
+    /// Its lane.
+    pub lane: Lane,
+    /// Which taking of the lane pulled it: what an earlier one left in the queue is not processed.
+    pub taking: u64,
+    /// Its place in the stream.
+    pub stream_seq: u64,
+    /// Counted frames, back to back.
+    pub payload: bytes::Bytes,
+    /// Acknowledges it.
+    pub acker: async_nats::jetstream::message::Acker,
+}

@@ -1,0 +1,195 @@
+//! A committer's chunk: taken apart, tried, committed, handed on.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use async_nats::jetstream::message::Acker;
+use shared::{subject::Lane, telemetry::Metric};
+
+use super::{
+    Pulled,
+    committer::{Committer, SessionEnd},
+    probation::{self, TRIALS},
+};
+use crate::{
+    pipeline::{
+        Item,
+        decode::{self, Dead, Decoded},
+        effect::{Effect, Outcome},
+        run::{self, Rules},
+    },
+    store::lanes::{self, Mark, Trial},
+};
+
+/// Processes batches as one chunk, or, where it has crashed before, frame by frame.
+///
+/// # Errors
+/// [`SessionEnd`]: then the session is at its end, and the lanes are taken anew.
+pub(super) async fn process(
+    to: &mut Committer,
+    batches: Vec<Pulled>,
+    since: Instant,
+) -> Result<(), SessionEnd> {
+    let mut decoded = Decoded::default();
+    let mut reach: BTreeMap<Lane, u64> = BTreeMap::new();
+    let mut first: BTreeMap<Lane, u64> = BTreeMap::new();
+    let mut ackers = Vec::with_capacity(batches.len());
+    for Pulled { lane, stream_seq, payload, acker, .. } in batches {
+        let committed = to.lanes.get(&lane).map_or(0, |owned| owned.committed);
+        decode::batch(
+            lane,
+            stream_seq,
+            stream_seq > committed,
+            &payload,
+            to.shared.config.nats.lanes,
+            &mut decoded,
+        );
+        first.entry(lane).or_insert(stream_seq);
+        reach.insert(lane, stream_seq.max(committed));
+        ackers.push(acker);
+    }
+    Metric::WorkerChunkFrames.histogram(&[]).record((decoded.items.len() + decoded.dead.len()) as f64);
+    Metric::WorkerChunkSeconds.histogram(&[("step", "decode")]).record(since.elapsed());
+
+    let trying: Vec<Lane> = first
+        .keys()
+        .copied()
+        .filter(|lane| to.lanes.get(lane).is_some_and(|owned| owned.probation))
+        .collect();
+    let mut alone = false;
+    for lane in &trying {
+        let trial = Trial { lane: *lane, stream_seq: first[lane], frame: -1 };
+        alone |= lanes::attempt(&to.session, trial).await? > TRIALS;
+    }
+    if alone {
+        tracing::warn!("a chunk has crashed {TRIALS} times; its frames are tried one by one");
+        one_by_one(to, decoded, &reach, ackers, since).await?;
+    } else {
+        together(to, decoded, &reach, ackers, since).await?;
+    }
+    if !trying.is_empty() {
+        lanes::forgive(&to.session, &trying).await?;
+    }
+    for (lane, committed) in reach {
+        if let Some(owned) = to.lanes.get_mut(&lane) {
+            owned.committed = committed;
+            owned.probation = false;
+        }
+    }
+    Ok(())
+}
+
+async fn together(
+    to: &mut Committer,
+    decoded: Decoded,
+    reach: &BTreeMap<Lane, u64>,
+    ackers: Vec<Acker>,
+    since: Instant,
+) -> Result<(), SessionEnd> {
+    let mut marks = marks(to, reach);
+    let mut effects = bury(to, &decoded.dead, &mut marks).await?;
+    let items: Vec<Item> = decoded.items.into_iter().map(|(item, ..)| item).collect();
+    effects.extend(commit(to, &items, &marks, None).await?);
+    to.finisher.finish(effects, ackers, since).await;
+    Ok(())
+}
+
+/// Each frame is a transaction of its own; the one that has been tried too often is set aside.
+async fn one_by_one(
+    to: &mut Committer,
+    decoded: Decoded,
+    reach: &BTreeMap<Lane, u64>,
+    ackers: Vec<Acker>,
+    since: Instant,
+) -> Result<(), SessionEnd> {
+    let mut dead = decoded.dead;
+    let mut effects = Vec::new();
+    for (mut item, place, payload) in decoded.items {
+        let trial = Trial { lane: place.lane, stream_seq: place.stream_seq, frame: place.frame };
+        let attempts = lanes::attempt(&to.session, trial).await?;
+        if attempts > TRIALS {
+            let reason = format!("it failed {TRIALS} times on its own");
+            dead.push(Dead { place, fresh: item.fresh, reason, payload, accepted: Some(item.accepted) });
+            continue;
+        }
+        // Done before, and what followed it crashed: answered and delivered again, and not counted again.
+        item.fresh &= attempts > 0;
+        let at: BTreeMap<Lane, u64> =
+            to.lanes.get(&place.lane).map(|owned| (place.lane, owned.committed)).into_iter().collect();
+        let marks = marks(to, &at);
+        effects.extend(commit(to, &[item], &marks, Some(trial)).await?);
+    }
+    let mut marks = marks(to, reach);
+    effects.extend(bury(to, &dead, &mut marks).await?);
+    commit(to, &[], &marks, None).await?;
+    to.finisher.finish(effects, ackers, since).await;
+    Ok(())
+}
+
+async fn commit(
+    to: &mut Committer,
+    items: &[Item],
+    marks: &[Mark],
+    trial: Option<Trial>,
+) -> Result<Vec<Effect>, SessionEnd> {
+    let begun = Instant::now();
+    let members = usize::try_from(to.shared.config.group.members).unwrap_or(usize::MAX);
+    let rules = Rules { group_members: members };
+    let done = run::commit(&to.session, &mut to.cache, items, marks, trial, rules).await;
+    Metric::WorkerChunkSeconds.histogram(&[("step", "store")]).record(begun.elapsed());
+    match done {
+        Ok(effects) => {
+            Metric::WorkerChunks.counter(&[("result", "ok")]).increment(1);
+            count(&effects);
+            Ok(effects)
+        }
+        Err(error) => {
+            Metric::WorkerChunks.counter(&[("result", "lost")]).increment(1);
+            Err(error.into())
+        }
+    }
+}
+
+fn count(effects: &[Effect]) {
+    let (mut stored, mut duplicate) = (0, 0);
+    for effect in effects {
+        match effect.outcome {
+            Outcome::Stored => stored += 1,
+            Outcome::Duplicate => duplicate += 1,
+            Outcome::Refused(code) => {
+                Metric::WorkerFrames.counter(&[("outcome", "refused")]).increment(1);
+                Metric::WorkerRefusals.counter(&[("code", code.as_str())]).increment(1);
+            }
+            Outcome::Dead => {}
+        }
+    }
+    Metric::WorkerFrames.counter(&[("outcome", "stored")]).increment(stored);
+    Metric::WorkerFrames.counter(&[("outcome", "duplicate")]).increment(duplicate);
+}
+
+/// Sets frames aside before their lane's mark says so.
+async fn bury(to: &Committer, dead: &[Dead], marks: &mut [Mark]) -> Result<Vec<Effect>, SessionEnd> {
+    let mut effects = Vec::new();
+    for frame in dead {
+        probation::set_aside(&to.shared.js, &to.shared.subjects, &to.stream, frame).await?;
+        Metric::WorkerFrames.counter(&[("outcome", "dead")]).increment(1);
+        if let Some(mark) = marks.iter_mut().find(|mark| mark.lane == frame.place.lane.0)
+            && frame.fresh
+        {
+            mark.dead += 1;
+        }
+        effects.extend(probation::answer(frame));
+    }
+    Ok(effects)
+}
+
+fn marks(to: &Committer, reach: &BTreeMap<Lane, u64>) -> Vec<Mark> {
+    reach
+        .iter()
+        .map(|(lane, committed)| Mark {
+            lane: lane.0,
+            stream: to.stream.clone(),
+            committed: i64::try_from(*committed).unwrap_or(i64::MAX),
+            ..Mark::default()
+        })
+        .collect()
+}

@@ -1,0 +1,307 @@
+//! A committer: one PostgreSQL session, the lanes it holds by advisory locks on that session, and one chunk under way.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_nats::jetstream::{Context, stream::Stream};
+use shared::{
+    subject::{Lane, Subjects},
+    telemetry::Metric,
+};
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Pulled, chunk, finish::Finisher, finish::Tools, ownership, source};
+use crate::{
+    config::WorkerConfig,
+    pipeline::{ChunkError, cache::Cache},
+    store::{self, Session, StoreError, lanes},
+};
+
+/// Batches pulled ahead of the chunk under way, over all lanes of a committer; the pullers wait beyond it.
+const PULLED: usize = 64;
+/// Between two sessions: long enough not to hammer a store that is down, short against a takeover.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// What every committer of a process shares.
+#[derive(Debug)]
+pub struct Shared {
+    /// The worker's settings.
+    pub config: WorkerConfig,
+    /// JetStream.
+    pub js: Context,
+    /// The stream of accepted frames.
+    pub stream: Stream,
+    /// Names on the broker.
+    pub subjects: Subjects,
+    /// Deliveries and routes.
+    pub tools: Tools,
+}
+
+/// A committer during one session.
+pub struct Committer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) session: Session,
+    pub(super) stream: String,
+    pub(super) lanes: HashMap<Lane, Owned>,
+    pub(super) cache: Cache,
+    pub(super) finisher: Arc<Finisher>,
+    class: i32,
+    offset: usize,
+    takings: u64,
+    pullers: JoinSet<Ended>,
+    into: mpsc::Sender<Pulled>,
+    pulled: mpsc::Receiver<Pulled>,
+}
+
+/// A lane that this session holds.
+#[derive(Debug)]
+pub(super) struct Owned {
+    /// Which taking; what an earlier one pulled is not processed.
+    pub taking: u64,
+    /// The newest stream sequence committed.
+    pub committed: u64,
+    /// Nothing of it has been committed since it was taken: what comes first may be what crashed before.
+    pub probation: bool,
+    puller: tokio::task::AbortHandle,
+}
+
+struct Ended {
+    lane: Lane,
+    taking: u64,
+    error: Option<source::SourceError>,
+}
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionEnd {
+    /// PostgreSQL, or what was asked of it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A chunk failed; its lanes are taken anew.
+    #[error(transparent)]
+    Chunk(#[from] ChunkError),
+    /// A frame could not be set aside.
+    #[error("a dead frame was not taken by the broker")]
+    Dead(#[from] async_nats::jetstream::context::PublishError),
+}
+
+impl SessionEnd {
+    /// Whether the content of a chunk may be to blame.
+    fn suspicious(&self) -> bool {
+        match self {
+            Self::Chunk(error) => !error.passing(),
+            Self::Store(_) | Self::Dead(_) => false,
+        }
+    }
+}
+
+/// Runs one committer until shutdown, session after session. `offset` tells it which lanes to try first.
+pub async fn run(shared: Arc<Shared>, offset: usize, shutdown: CancellationToken) {
+    let finisher = Arc::new(Finisher::start(shared.tools.clone()));
+    let mut excused: Vec<Lane> = Vec::new();
+    while !shutdown.is_cancelled() {
+        let (this, finisher, token) = (shared.clone(), finisher.clone(), shutdown.clone());
+        let forgiven = std::mem::take(&mut excused);
+        // A task of its own, so that a panic ends the session and not the worker.
+        let ended = tokio::spawn(async move {
+            let mut committer = match Committer::begin(this, offset, finisher, &forgiven).await {
+                Ok(committer) => committer,
+                Err(error) => return (Err(SessionEnd::from(error)), forgiven),
+            };
+            let ended = committer.serve(&token).await;
+            let held = committer.lanes.keys().copied().collect();
+            (ended, held)
+        })
+        .await;
+        match ended {
+            Ok((Ok(()), _)) => break,
+            Ok((Err(error), held)) => {
+                Metric::WorkerLaneLosses.counter(&[]).increment(held.len() as u64);
+                tracing::warn!(error = &error as &dyn std::error::Error, "a committer's session ended");
+                if !error.suspicious() {
+                    excused = held;
+                }
+            }
+            Err(error) => {
+                Metric::WorkerChunks.counter(&[("result", "lost")]).increment(1);
+                tracing::error!(%error, "a committer crashed; its lanes are taken anew");
+            }
+        }
+        // Shutdown in the meantime is seen at the top.
+        let _stopped = shutdown.run_until_cancelled(tokio::time::sleep(RETRY)).await;
+    }
+    finisher.idle().await;
+}
+
+impl Committer {
+    async fn begin(
+        shared: Arc<Shared>,
+        offset: usize,
+        finisher: Arc<Finisher>,
+        excused: &[Lane],
+    ) -> Result<Self, StoreError> {
+        let config = &shared.config;
+        let hung = (config.postgres.hung_seconds.get().as_millis()).to_string();
+        // A session that says nothing for this long is hung: PostgreSQL ends it, and its lanes are free.
+        let settings = [
+            ("idle_session_timeout", hung.clone()),
+            ("idle_in_transaction_session_timeout", hung),
+            ("application_name", "simple-im-committer".to_owned()),
+        ];
+        let (client, _driven) = store::connect_with(&config.postgres, &settings).await?;
+        let class = ownership::lock_class(&config.nats.prefix, &config.postgres.schema);
+        let session = Session::new(client);
+        ownership::announce(session.client(), class).await?;
+        if !excused.is_empty() {
+            lanes::excuse(&session, excused).await?;
+        }
+        let (into, pulled) = mpsc::channel(PULLED);
+        Ok(Self {
+            stream: source::incarnation(&shared.stream),
+            lanes: HashMap::new(),
+            cache: Cache::default(),
+            takings: 0,
+            pullers: JoinSet::new(),
+            shared,
+            session,
+            finisher,
+            class,
+            offset,
+            into,
+            pulled,
+        })
+    }
+
+    async fn serve(&mut self, shutdown: &CancellationToken) -> Result<(), SessionEnd> {
+        let mut balance = interval(self.shared.config.worker.balance_ms.get());
+        balance.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return self.leave().await,
+                _ = balance.tick() => self.balance().await?,
+                Some(ended) = self.pullers.join_next() => self.puller_ended(ended).await?,
+                Some(first) = self.pulled.recv() => {
+                    let batches = self.gather(first);
+                    if !batches.is_empty() {
+                        chunk::process(self, batches, Instant::now()).await?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Everything that has gathered, up to a chunk's size, without what an earlier taking left behind.
+    fn gather(&mut self, first: Pulled) -> Vec<Pulled> {
+        let (mut bytes, limit) = (0, self.shared.config.worker.chunk_bytes);
+        let mut batches = Vec::new();
+        let mut next = Some(first);
+        while let Some(pulled) = next {
+            if self.lanes.get(&pulled.lane).is_some_and(|owned| owned.taking == pulled.taking) {
+                bytes += pulled.payload.len();
+                batches.push(pulled);
+            }
+            next = if bytes < limit { self.pulled.try_recv().ok() } else { None };
+        }
+        batches
+    }
+
+    async fn balance(&mut self) -> Result<(), StoreError> {
+        let locks = ownership::read(self.session.client(), self.class).await?;
+        let moves = locks.moves(self.shared.config.nats.lanes, self.offset);
+        for lane in moves.take {
+            let begun = Instant::now();
+            if ownership::try_take(self.session.client(), self.class, lane).await? {
+                self.pull(lane).await?;
+                Metric::WorkerTakeoverSeconds.histogram(&[]).record(begun.elapsed());
+                tracing::info!(lane = lane.0, "lane taken");
+            }
+        }
+        if !moves.release.is_empty() {
+            self.release(&moves.release).await?;
+        }
+        Ok(())
+    }
+
+    /// Pulls a lane whose lock is held, from what is unacknowledged on.
+    async fn pull(&mut self, lane: Lane) -> Result<(), StoreError> {
+        self.takings += 1;
+        // What is remembered of its conversations may have been changed by another owner.
+        self.cache.clear();
+        let committed = lanes::committed(&self.session, lane, &self.stream).await?;
+        let (shared, into, taking) = (self.shared.clone(), self.into.clone(), self.takings);
+        let puller = self.pullers.spawn(async move {
+            let ack_wait = shared.config.nats.ack_wait_seconds.get();
+            let pulling = source::pull(&shared.stream, &shared.subjects, lane, taking, ack_wait, into);
+            Ended { lane, taking, error: pulling.await.err() }
+        });
+        Metric::WorkerLaneOwned.gauge(&[("lane", &lane.0.to_string())]).set(1);
+        self.lanes.insert(lane, Owned { taking, committed, probation: true, puller });
+        Ok(())
+    }
+
+    /// A puller ends when the broker was lost or another owner recreated the consumer. While the lock is held, and only
+    /// then, the lane is pulled again.
+    async fn puller_ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) -> Result<(), StoreError> {
+        let Ok(Ended { lane, taking, error }) = ended else { return Ok(()) };
+        if self.lanes.get(&lane).is_none_or(|owned| owned.taking != taking) {
+            return Ok(());
+        }
+        if let Some(error) = error {
+            tracing::warn!(
+                lane = lane.0,
+                error = &error as &dyn std::error::Error,
+                "pulling a lane broke off"
+            );
+        }
+        tokio::time::sleep(RETRY).await;
+        let locks = ownership::read(self.session.client(), self.class).await?;
+        if locks.mine.contains(&lane) {
+            self.pull(lane).await?;
+        } else {
+            self.forget(lane);
+        }
+        Ok(())
+    }
+
+    /// Lets lanes go, once everything committed of them is confirmed and acknowledged.
+    async fn release(&mut self, going: &[Lane]) -> Result<(), StoreError> {
+        for lane in going {
+            self.forget(*lane);
+        }
+        self.finisher.idle().await;
+        for lane in going {
+            ownership::release(self.session.client(), self.class, *lane).await?;
+            tracing::info!(lane = lane.0, "lane released");
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, lane: Lane) {
+        if let Some(owned) = self.lanes.remove(&lane) {
+            owned.puller.abort();
+            Metric::WorkerLaneOwned.gauge(&[("lane", &lane.0.to_string())]).set(0);
+        }
+    }
+
+    async fn leave(&mut self) -> Result<(), SessionEnd> {
+        let held: Vec<Lane> = self.lanes.keys().copied().collect();
+        Ok(self.release(&held).await?)
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        for lane in self.lanes.keys() {
+            Metric::WorkerLaneOwned.gauge(&[("lane", &lane.0.to_string())]).set(0);
+        }
+    }
+}

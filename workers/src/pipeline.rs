@@ -1,0 +1,49 @@
+//! One chunk: everything that a committer's lanes held when it was ready, treated as a whole.
+//!
+//! decode ([`decode`]) → plan ([`plan`]) → rules and rows ([`run`]) → commit → effects ([`effect`]) → routes and
+//! deliveries ([`crate::delivery`]) → acknowledgement ([`crate::lane::finish`]).
+//!
+//! A frame that is refused is answered on its own. A chunk that fails leaves nothing behind: its transaction is rolled
+//! back, its caches are dropped, and its lanes are taken anew.
+
+pub mod cache;
+pub mod decode;
+pub mod digest;
+pub mod effect;
+pub mod plan;
+pub mod requests;
+pub mod run;
+pub mod texts;
+
+use shared::{message::Accepted, subject::Lane};
+
+use crate::store::StoreError;
+
+/// One frame of a chunk.
+#[derive(Debug, Clone)]
+pub struct Item {
+    /// The lane it came by.
+    pub lane: Lane,
+    /// Not committed before, as the lane's mark says: it is counted.
+    pub fresh: bool,
+    /// What it is.
+    pub accepted: Accepted,
+}
+
+/// Why a chunk failed as a whole.
+#[derive(Debug, thiserror::Error)]
+pub enum ChunkError {
+    /// PostgreSQL did.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Something in it broke a rule of this program.
+    #[error("a chunk broke off: {0}")]
+    Broken(String),
+}
+
+impl ChunkError {
+    /// Whether PostgreSQL was the reason, and not the chunk's own content.
+    pub fn passing(&self) -> bool {
+        matches!(self, Self::Store(error) if error.retry())
+    }
+}

@@ -1,0 +1,120 @@
+//! What a committer may remember between chunks: blocks between two users and members of groups change only in the lane
+//! of their conversation, so whoever owns the lane knows every change. Dropped when a lane is taken or a chunk fails.
+
+use std::{collections::HashMap, sync::Arc};
+
+use shared::ids::{GroupId, UserId};
+
+use crate::store::{Session, StoreError, chunk::contacts, chunk::groups};
+
+/// Pairs remembered at most; over that all are forgotten and read again.
+const MAX_PAIRS: usize = 100_000;
+/// Members remembered at most, over all groups.
+const MAX_MEMBERS: usize = 500_000;
+
+/// Whether one user may write to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pair {
+    /// Nothing is in the way.
+    Open,
+    /// The recipient has blocked the sender.
+    Blocked,
+    /// There is no such user; asked again each time, as it may come to be.
+    Unknown,
+}
+
+/// A committer's memory.
+#[derive(Debug, Default)]
+pub struct Cache {
+    pairs: HashMap<(UserId, UserId), Pair>,
+    groups: HashMap<GroupId, Arc<groups::Group>>,
+    members: usize,
+}
+
+impl Cache {
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Forgets how two users stand to each other.
+    pub fn forget_pair(&mut self, one: UserId, other: UserId) {
+        self.pairs.remove(&(one, other));
+        self.pairs.remove(&(other, one));
+    }
+
+    /// Forgets a group's members.
+    pub fn forget_group(&mut self, group: GroupId) {
+        if let Some(group) = self.groups.remove(&group) {
+            self.members -= group.members.len();
+        }
+    }
+
+    /// Reads what is not known of these pairs, in one statement.
+    ///
+    /// # Errors
+    /// The session's.
+    pub async fn pairs(
+        &mut self,
+        session: &Session,
+        wanted: impl IntoIterator<Item = (UserId, UserId)>,
+    ) -> Result<(), StoreError> {
+        let mut missing: Vec<_> = wanted.into_iter().collect();
+        missing.sort_unstable();
+        missing.dedup();
+        if self.pairs.len() + missing.len() > MAX_PAIRS {
+            self.pairs.clear();
+        }
+        missing.retain(|pair| self.pairs.get(pair).is_none_or(|state| *state == Pair::Unknown));
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let found = contacts::pairs(session, &missing).await?;
+        for (pair, (exists, blocked)) in missing.into_iter().zip(found) {
+            let state = match (exists, blocked) {
+                (false, _) => Pair::Unknown,
+                (true, true) => Pair::Blocked,
+                (true, false) => Pair::Open,
+            };
+            self.pairs.insert(pair, state);
+        }
+        Ok(())
+    }
+
+    /// What [`Self::pairs`] read.
+    pub fn pair(&self, sender: UserId, recipient: UserId) -> Pair {
+        self.pairs.get(&(sender, recipient)).copied().unwrap_or(Pair::Unknown)
+    }
+
+    /// Reads what is not known of these groups, in two statements.
+    ///
+    /// # Errors
+    /// The session's.
+    pub async fn groups(
+        &mut self,
+        session: &Session,
+        wanted: impl IntoIterator<Item = GroupId>,
+    ) -> Result<(), StoreError> {
+        let mut missing: Vec<_> = wanted.into_iter().collect();
+        missing.sort_unstable();
+        missing.dedup();
+        if self.members > MAX_MEMBERS {
+            self.groups.clear();
+            self.members = 0;
+        }
+        missing.retain(|group| !self.groups.contains_key(group));
+        if missing.is_empty() {
+            return Ok(());
+        }
+        for (id, group) in groups::load(session, &missing).await? {
+            self.members += group.members.len();
+            self.groups.insert(id, Arc::new(group));
+        }
+        Ok(())
+    }
+
+    /// What [`Self::groups`] read; `None`: there is no such group.
+    pub fn group(&self, group: GroupId) -> Option<Arc<groups::Group>> {
+        self.groups.get(&group).cloned()
+    }
+}

@@ -1,0 +1,198 @@
+//! Messages: numbered in the statement that inserts them; looked up by digest when the unique key objects.
+
+use shared::ids::{Conversation, Seq, UserId};
+
+use crate::store::{Session, StoreError};
+
+/// Continues every conversation from its newest row. `$1` are the distinct conversations; each row names its own by
+/// place in `$1` and carries its rank in it. The array of heads is computed once, so that no join is left to a planner
+/// that cannot see how long the arrays are.
+const INSERT: &str = "
+WITH heads AS MATERIALIZED (
+    SELECT array_agg(coalesce(newest.seq, 0) ORDER BY c.place) AS seqs
+    FROM unnest($1::text[]) WITH ORDINALITY AS c(conv, place)
+    LEFT JOIN LATERAL (
+        SELECT m.seq FROM messages m WHERE m.conv = c.conv ORDER BY m.seq DESC LIMIT 1
+    ) newest ON true
+), added AS (
+    INSERT INTO messages (conv, seq, sender, ts, kind, want, device, id, content, digest, version_sender, version_target)
+    SELECT r.conv, ((SELECT seqs FROM heads))[r.place] + r.rank, r.sender, r.ts, r.kind, r.want, r.device, r.id,
+           r.content, r.digest, r.version_sender, r.version_target
+    FROM unnest($2::text[], $3::int4[], $4::int8[], $5::int8[], $6::int8[], $7::int2[], $8::int2[], $9::text[],
+                $10::text[], $11::text[], $12::bytea[], $13::int8[], $14::int8[])
+         AS r(conv, place, rank, sender, ts, kind, want, device, id, content, digest, version_sender, version_target)
+)
+SELECT seqs FROM heads";
+
+/// One index probe a digest, whatever the planner thinks of the arrays.
+const LOOK_UP: &str = "
+SELECT i.place, found.seq, found.ts
+FROM unnest($1::text[], $2::bytea[]) WITH ORDINALITY AS i(conv, digest, place)
+CROSS JOIN LATERAL (
+    SELECT m.seq, m.ts FROM messages m WHERE m.conv = i.conv AND m.digest = i.digest LIMIT 1
+) found";
+
+const PARTICIPATE: &str = "
+INSERT INTO participants (user_id, conv, from_seq, to_seq, group_id)
+SELECT user_id, conv, from_seq, NULL, group_id
+FROM unnest($1::int8[], $2::text[], $3::int8[], $4::int8[]) AS p(user_id, conv, from_seq, group_id)
+ON CONFLICT (user_id, conv, from_seq) DO NOTHING";
+
+/// A row to be inserted.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the columns of the row")]
+pub struct NewRow<'a> {
+    pub conversation: Conversation,
+    pub sender: UserId,
+    pub ts: i64,
+    pub kind: i16,
+    pub want: i16,
+    pub device: &'a str,
+    pub id: &'a str,
+    pub content: &'a str,
+    pub digest: Digest,
+    pub version_sender: Option<i64>,
+    pub version_target: Option<i64>,
+}
+
+/// What makes a retry recognisable.
+pub type Digest = [u8; 16];
+
+/// Inserts rows in their order and says at which `seq` each came to stand.
+///
+/// # Errors
+/// The session's. [`is_duplicate`] tells the one that means "one of these is stored already".
+pub async fn insert(session: &Session, rows: &[NewRow<'_>]) -> Result<Vec<Seq>, StoreError> {
+    let mut heads: Vec<Conversation> = Vec::new();
+    let mut counts: std::collections::HashMap<Conversation, (i32, i64)> = std::collections::HashMap::new();
+    let (mut places, mut ranks) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
+    for row in rows {
+        let (place, rank) = counts.entry(row.conversation).or_insert_with(|| {
+            heads.push(row.conversation);
+            (heads.len() as i32, 0)
+        });
+        *rank += 1;
+        places.push(*place);
+        ranks.push(*rank);
+    }
+    let heads: Vec<String> = heads.iter().map(Conversation::to_string).collect();
+    let conversations: Vec<&str> = places.iter().map(|place| heads[*place as usize - 1].as_str()).collect();
+    let found = session
+        .query(
+            INSERT,
+            &[
+                &heads,
+                &conversations,
+                &places,
+                &ranks,
+                &column(rows, |row| row.sender.0),
+                &column(rows, |row| row.ts),
+                &column(rows, |row| row.kind),
+                &column(rows, |row| row.want),
+                &column(rows, |row| row.device),
+                &column(rows, |row| row.id),
+                &column(rows, |row| row.content),
+                &column(rows, |row| row.digest.as_slice()),
+                &column(rows, |row| row.version_sender),
+                &column(rows, |row| row.version_target),
+            ],
+        )
+        .await?;
+    let seqs: Vec<i64> = found.first().map(|row| row.get(0)).unwrap_or_default();
+    Ok(places.iter().zip(&ranks).map(|(place, rank)| Seq(seqs[*place as usize - 1] + rank)).collect())
+}
+
+fn column<'a, T>(rows: &'a [NewRow<'a>], value: impl Fn(&'a NewRow<'a>) -> T) -> Vec<T> {
+    rows.iter().map(value).collect()
+}
+
+/// Whether an insert failed because a digest is stored already: then the chunk is redone with a look-up.
+pub fn is_duplicate(error: &StoreError) -> bool {
+    match error {
+        StoreError::Database(error) => error.as_db_error().is_some_and(|db| {
+            *db.code() == tokio_postgres::error::SqlState::UNIQUE_VIOLATION
+                && db.constraint().is_some_and(|name| name.contains("digest"))
+        }),
+        _ => false,
+    }
+}
+
+/// Where digests are stored already, by their place in the argument.
+///
+/// # Errors
+/// The session's.
+pub async fn look_up(
+    session: &Session,
+    digests: &[(Conversation, Digest)],
+) -> Result<Vec<(usize, Seq, i64)>, StoreError> {
+    if digests.is_empty() {
+        return Ok(Vec::new());
+    }
+    let conversations: Vec<String> =
+        digests.iter().map(|(conversation, _)| conversation.to_string()).collect();
+    let keys: Vec<&[u8]> = digests.iter().map(|(_, digest)| digest.as_slice()).collect();
+    let rows = session.query(LOOK_UP, &[&conversations, &keys]).await?;
+    Ok(rows.iter().map(|row| (row.get::<_, i64>(0) as usize - 1, Seq(row.get(1)), row.get(2))).collect())
+}
+
+/// A participant to be written.
+#[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "the columns of the row")]
+pub struct Participant {
+    pub user: UserId,
+    pub conversation: Conversation,
+    pub from: Seq,
+}
+
+/// Writes who takes part from where on.
+///
+/// # Errors
+/// The session's.
+pub async fn participate(session: &Session, who: &[Participant]) -> Result<(), StoreError> {
+    if who.is_empty() {
+        return Ok(());
+    }
+    let users: Vec<i64> = who.iter().map(|p| p.user.0).collect();
+    let conversations: Vec<String> = who.iter().map(|p| p.conversation.to_string()).collect();
+    let from: Vec<i64> = who.iter().map(|p| p.from.0).collect();
+    let groups: Vec<Option<i64>> = who
+        .iter()
+        .map(|p| match p.conversation {
+            Conversation::Group(group) => Some(group.0),
+            Conversation::Direct(..) => None,
+        })
+        .collect();
+    session.execute(PARTICIPATE, &[&users, &conversations, &from, &groups]).await.map(drop)
+}
+
+/// A stored row, as `reader` is shown it; for requests that are asked again.
+///
+/// # Errors
+/// The session's.
+pub async fn stored(
+    session: &Session,
+    conversation: Conversation,
+    seq: Seq,
+) -> Result<Option<tokio_postgres::Row>, StoreError> {
+    const SQL: &str = const_format_columns();
+    session.query_opt(SQL, &[&conversation.to_string(), &seq.0]).await
+}
+
+/// [`rows::COLUMNS`] of one row.
+const fn const_format_columns() -> &'static str {
+    "SELECT m.conv, m.seq, m.sender, m.ts, m.kind, m.want, m.device, m.id, m.content, m.version_sender,
+            m.version_target
+     FROM messages m WHERE m.conv = $1 AND m.seq = $2"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::rows;
+
+    #[test]
+    fn the_columns_are_those_that_rows_are_read_by() {
+        let squeezed: String = const_format_columns().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(squeezed.contains(rows::COLUMNS), "{squeezed}");
+    }
+}
