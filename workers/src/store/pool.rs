@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use shared::telemetry::Metric;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls, Row, Statement, types::ToSql};
 
@@ -44,7 +45,7 @@ impl Pool {
     /// [`StoreError::Settings`].
     pub fn new(postgres: &config::Postgres) -> Result<Self, StoreError> {
         let settings = settings(postgres, &pool_session())?;
-        let wait = Duration::from_secs(postgres.connect_seconds);
+        let wait = postgres.connect_seconds.get();
         let inner = bb8::Pool::builder()
             .max_size(postgres.pool)
             .connection_timeout(wait)
@@ -59,7 +60,9 @@ impl Pool {
     /// [`StoreError::Unreachable`].
     pub async fn get(&self) -> Result<Lease, StoreError> {
         let state = self.inner.state();
-        metrics::gauge!("im_worker_postgres_pool_connections").set(state.connections);
+        let idle = f64::from(state.idle_connections);
+        Metric::WorkerPoolConnections.gauge(&[("state", "idle")]).set(idle);
+        Metric::WorkerPoolConnections.gauge(&[("state", "used")]).set(f64::from(state.connections) - idle);
         match self.inner.get_owned().await {
             Ok(connection) => Ok(Lease(connection)),
             Err(bb8::RunError::TimedOut) => Err(StoreError::Unreachable {
@@ -276,8 +279,7 @@ fn settings(postgres: &config::Postgres, session: &[(&str, String)]) -> Result<S
     let mut driver = tokio_postgres::Config::from_str(postgres.url.expose()).map_err(|error| {
         StoreError::Settings { key: "url", expected: "postgres://…", found: error.to_string() }
     })?;
-    let connect = Duration::from_secs(postgres.connect_seconds);
-    let hung = Duration::from_secs(postgres.hung_seconds);
+    let (connect, hung) = (postgres.connect_seconds.get(), postgres.hung_seconds.get());
     let mut options = format!("-c search_path={}", postgres.schema);
     for (key, value) in session {
         options.push_str(&format!(" -c {key}={value}"));
