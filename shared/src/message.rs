@@ -7,6 +7,8 @@ pub mod accepted;
 pub(crate) mod canonical;
 mod keys;
 pub mod parse;
+#[cfg(test)]
+pub(crate) mod samples;
 pub mod write;
 
 use crate::{

@@ -22,6 +22,9 @@ pub fn decode(batch: &Bytes) -> Result<Vec<Delivery>, NotADelivery> {
 fn one(frame: &Bytes) -> Result<Delivery, NotADelivery> {
     let end = header_end(frame);
     let header = std::str::from_utf8(&frame[..end]).map_err(|_| wrong("UTF-8", "other bytes"))?;
+    if !header.ends_with('\n') {
+        return Err(wrong("a newline after the header's last line", header));
+    }
     let mut keys = Keys { lines: Lines::of(header) };
     let body = || {
         if end < frame.len() { Ok(frame.slice(end..)) } else { Err(wrong("a frame from [[ on", "nothing")) }
@@ -108,9 +111,7 @@ impl<'a> Keys<'a> {
     }
 
     fn maybe(&mut self, key: &str) -> Option<&'a str> {
-        let value = self.lines.peek()?.strip_prefix(key)?.strip_prefix(" = ")?;
-        self.lines.skip();
-        Some(value)
+        self.lines.value(key)
     }
 
     fn id<T>(&mut self, key: &'static str, new: fn(i64) -> Result<T, InvalidId>) -> Result<T, NotADelivery> {

@@ -36,6 +36,26 @@ impl<'a> Lines<'a> {
             None => Some(std::mem::take(&mut self.rest)),
         };
     }
+
+    /// The value of `key = value` if that is the line at hand, and on to the next line.
+    pub fn value(&mut self, key: &str) -> Option<&'a str> {
+        let value = self.line?.strip_prefix(key)?.strip_prefix(" = ")?;
+        self.skip();
+        Some(value)
+    }
+
+    /// Key and value if the line at hand is a pair with a bare key, and on to the next line.
+    pub fn pair(&mut self) -> Option<(&'a str, &'a str)> {
+        let line = self.line?;
+        let length = line.bytes().take_while(|byte| byte.is_ascii_lowercase()).count();
+        let (key, rest) = line.split_at(length);
+        let value = rest.trim_start_matches(' ').strip_prefix('=')?.trim_start_matches(' ');
+        if key.is_empty() {
+            return None;
+        }
+        self.skip();
+        Some((key, value))
+    }
 }
 
 /// A number of 1 or more, without sign, leading zero or underscore.

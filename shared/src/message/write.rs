@@ -49,7 +49,7 @@ pub fn stored(row: &Stored, out: &mut Vec<u8>) {
 }
 
 /// A request's own keys, as clients write them.
-pub(super) fn own_keys(what: &Ask, out: &mut Vec<u8>) {
+pub(crate) fn own_keys(what: &Ask, out: &mut Vec<u8>) {
     match what {
         Ask::AddContact { to, message } => {
             number("to", to.0, out);

@@ -61,18 +61,24 @@ fn ack(keys: Keys<'_>) -> Result<Ack, Wrong> {
         Some("read") => true,
         Some(_) => return Err(Wrong::invalid("`lvl` as \"delivered\" or \"read\"", found(keys.get("lvl")))),
     };
-    let addressed = seq.is_some() && (from.is_some() || to.is_some());
-    if read && !addressed {
-        return Err(Wrong::invalid("`seq` with [a.from] id or `group` beside lvl = \"read\"", missing(seq)));
+    let ack = Ack { id, seq, from, to, read };
+    match ack_lacks(&ack) {
+        None => Ok(ack),
+        Some(expected) => {
+            Err(Wrong::invalid(expected, if seq.is_some() { "`seq` alone" } else { "no `seq`" }))
+        }
     }
-    if id.is_none() && !addressed {
-        return Err(Wrong::invalid("`id`, or `seq` with [a.from] id or `group`", missing(seq)));
-    }
-    Ok(Ack { id, seq, from, to, read })
 }
 
-fn missing(seq: Option<Seq>) -> &'static str {
-    if seq.is_some() { "`seq` alone" } else { "no `seq`" }
+/// What an acknowledgement lacks to say what is meant; `None` when it lacks nothing.
+pub(super) fn ack_lacks(ack: &Ack) -> Option<&'static str> {
+    let addressed = ack.seq.is_some() && (ack.from.is_some() || ack.to.is_some());
+    match (ack.read, &ack.id) {
+        _ if addressed => None,
+        (true, _) => Some("`seq` with [a.from] id or `group` beside lvl = \"read\""),
+        (false, None) => Some("`id`, or `seq` with [a.from] id or `group`"),
+        (false, Some(_)) => None,
+    }
 }
 
 /// `group = 9`, `[a.from] group = 9`, `[a.from] id = 1` or `from = 1`. A group's deliveries also have a sender, so
