@@ -1,1 +1,19 @@
-//! Placeholder.
+//! The harness that runs the real system, and what its suites share.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`harness`] | real servers once a run, real binaries a test, what a test may look at, the checks at its end |
+//! | [`document`] | runs the frames and calls that a Markdown file shows |
+//! | [`wire`] | a raw connection: bytes out, frames in, compared with the TOML a test expects |
+//! | [`people`] | users as tests need them: registered, with tokens, on the wire, doing everyday things |
+//! | [`tour`] | runs the shell blocks of the README |
+//! | [`web`] | HTTP calls and their answers |
+//! | [`pattern`] | "equal, except where the expected text says `…`" |
+
+pub mod document;
+pub mod harness;
+pub mod pattern;
+pub mod people;
+pub mod tour;
+pub mod web;
+pub mod wire;

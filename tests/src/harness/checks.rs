@@ -1,0 +1,54 @@
+//! What must hold when a test ends.
+
+use super::{SOON, System, eventually};
+
+/// The edges' counter of frames that the broker has taken.
+pub const ACCEPTED: &str = "im_edge_frames_accepted_total";
+
+/// The stream is empty and every consumer has acknowledged.
+pub async fn at_rest(system: &System) {
+    eventually(SOON, || async {
+        match system.stores.pending().await? {
+            (0, 0) => Ok(()),
+            (held, unacked) => Err(format!("the stream holds {held}, {unacked} of them unacknowledged")),
+        }
+    })
+    .await;
+}
+
+/// accepted = stored + duplicate + refused + dead.
+///
+/// With an edge killed its count of accepted frames is gone, and nothing can be compared.
+pub async fn conserved(system: &System) {
+    if system.edge_killed {
+        return;
+    }
+    let mut accepted = system.accepted_before;
+    for edge in system.edges.iter().filter(|edge| edge.runs()) {
+        accepted += edge.metric(ACCEPTED).await;
+    }
+    let row = &system
+        .stores
+        .rows("SELECT sum(stored)::bigint, sum(duplicate)::bigint, sum(refused)::bigint, sum(dead)::bigint FROM lanes", &[])
+        .await[0];
+    let count = |column: usize| row.get::<_, Option<i64>>(column).unwrap_or(0);
+    let (stored, duplicate, refused, dead) = (count(0), count(1), count(2), count(3));
+    assert_eq!(
+        accepted as i64,
+        stored + duplicate + refused + dead,
+        "accepted = stored {stored} + duplicate {duplicate} + refused {refused} + dead {dead}"
+    );
+}
+
+/// No process has panicked or logged an error that the test did not allow.
+pub fn logs_clean(system: &System) {
+    for process in system.edges.iter().chain(&system.workers) {
+        let log = process.logged();
+        let wrong: Vec<&str> = log
+            .lines()
+            .filter(|line| line.contains("panicked at") || line.contains("ERROR"))
+            .filter(|line| !system.allowed.iter().any(|allowed| line.contains(allowed)))
+            .collect();
+        assert!(wrong.is_empty(), "{} has logged what it should not:\n{}", process.name, wrong.join("\n"));
+    }
+}

@@ -1,0 +1,264 @@
+//! Some edges and workers as real processes, with a schema, a key prefix and a subject prefix of their own.
+
+use std::{
+    sync::atomic::{AtomicI64, AtomicU32, Ordering},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use super::{
+    checks,
+    process::{self, Addresses, Process},
+    servers,
+    stores::Stores,
+};
+
+/// What a test wants to be different.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// `section.key`, value: for every edge.
+    pub edge: Vec<(&'static str, String)>,
+    /// `section.key`, value: for every worker.
+    pub worker: Vec<(&'static str, String)>,
+}
+
+/// A running system. [`System::finish`] at the end of the test checks that nothing is pending; a system dropped
+/// without it is just killed.
+#[derive(Debug)]
+pub struct System {
+    /// `e1`, `e2`, …
+    pub edges: Vec<Process>,
+    /// `w1`, `w2`, …
+    pub workers: Vec<Process>,
+    /// What they keep.
+    pub stores: Stores,
+    pub(super) allowed: Vec<String>,
+    pub(super) accepted_before: f64,
+    pub(super) edge_killed: bool,
+    phones: AtomicI64,
+}
+
+impl System {
+    /// Starts a system with the usual settings and waits until it is ready.
+    pub async fn start(edges: usize, workers: usize) -> Self {
+        Self::start_with(edges, workers, Options::default()).await
+    }
+
+    /// Starts a system with settings of the test's own.
+    ///
+    /// # Panics
+    /// When it does not come up: with the reason, and the logs of what did not.
+    pub async fn start_with(edges: usize, workers: usize, options: Options) -> Self {
+        match Self::try_start(edges, workers, &options).await {
+            Ok(system) => system,
+            Err(error) => panic!("the system does not start: {error:#}"),
+        }
+    }
+
+    async fn try_start(edges: usize, workers: usize, options: &Options) -> anyhow::Result<Self> {
+        let servers = servers::shared().await?;
+        let name = own_name();
+        let stores = Stores::open(&servers, &name, LANES).await?;
+        let dir = process::log_dir(&servers.run, &name)?;
+        let common = [
+            (servers::RUN.to_owned(), servers.run.clone()),
+            setting("nats.url", &servers.nats),
+            setting("nats.prefix", &name),
+            setting("nats.lanes", LANES),
+        ];
+        let make = |kind: &str, binary: &str, n: usize, usual: &[(&str, &str)], own: &[(&str, String)]| {
+            let name = format!("{}{}", &kind[..1], n + 1);
+            let mut settings = common.to_vec();
+            settings.push(setting(&format!("{kind}.name"), &name));
+            settings.push(setting(
+                &format!("{kind}.ready_file"),
+                dir.join(format!("{name}.ready.toml")).display(),
+            ));
+            settings.extend(usual.iter().map(|(key, value)| setting(key, value)));
+            settings.extend(own.iter().map(|(key, value)| setting(key, value)));
+            Ok::<_, anyhow::Error>(Process::new(&name, servers::binary(binary)?, &dir, settings))
+        };
+        let prefix = format!("{name}:");
+        let mut of_stores = vec![
+            ("postgres.url", servers.postgres.as_str()),
+            ("postgres.schema", &name),
+            ("redis.url", &servers.redis),
+            ("redis.prefix", &prefix),
+        ];
+        of_stores.extend_from_slice(WORKER);
+        let mut system = Self {
+            edges: (0..edges)
+                .map(|n| make("edge", "edge", n, EDGE, &options.edge))
+                .collect::<Result<_, _>>()?,
+            workers: (0..workers)
+                .map(|n| make("worker", "worker", n, &of_stores, &options.worker))
+                .collect::<Result<_, _>>()?,
+            stores,
+            allowed: Vec::new(),
+            accepted_before: 0.0,
+            edge_killed: false,
+            phones: AtomicI64::new(13_800_000_000),
+        };
+        system.launch_all().await?;
+        Ok(system)
+    }
+
+    /// Where an edge takes clients.
+    pub fn tcp(&self, edge: usize) -> &str {
+        &self.edges[edge].addresses().tcp
+    }
+
+    /// Where an edge has its HTTP API, with the scheme.
+    pub fn http(&self, edge: usize) -> String {
+        format!("http://{}", self.edges[edge].addresses().http)
+    }
+
+    /// Everything an edge has said about where it is.
+    pub fn edge(&self, edge: usize) -> &Addresses {
+        self.edges[edge].addresses()
+    }
+
+    /// A phone number that no other user of this system has.
+    pub fn new_phone(&self) -> String {
+        self.phones.fetch_add(1, Ordering::Relaxed).to_string()
+    }
+
+    /// Lets log lines that contain this pass as expected, where an ERROR or WARN is what the test provokes.
+    pub fn allow(&mut self, text: &str) {
+        self.allowed.push(text.to_owned());
+    }
+
+    /// Drains an edge and starts it again, on other ports.
+    pub async fn restart_edge(&mut self, edge: usize) {
+        self.remember_accepted(edge).await;
+        self.edges[edge].stop().await;
+        self.start_edge(edge).await;
+    }
+
+    /// Kills an edge and leaves it dead.
+    pub async fn kill_edge(&mut self, edge: usize) {
+        self.edge_killed = true;
+        self.edges[edge].kill().await;
+    }
+
+    /// Drains an edge and leaves it stopped.
+    pub async fn stop_edge(&mut self, edge: usize) {
+        self.remember_accepted(edge).await;
+        self.edges[edge].stop().await;
+    }
+
+    /// Starts an edge that was killed or stopped.
+    pub async fn start_edge(&mut self, edge: usize) {
+        let process = &mut self.edges[edge];
+        process.launch().expect("the edge can be started again");
+        process.listening().await;
+        process.ready().await;
+    }
+
+    /// Drains a worker and starts it again.
+    pub async fn restart_worker(&mut self, worker: usize) {
+        self.workers[worker].stop().await;
+        self.start_worker(worker).await;
+    }
+
+    /// Kills a worker and leaves it dead.
+    pub async fn kill_worker(&mut self, worker: usize) {
+        self.workers[worker].kill().await;
+    }
+
+    /// Starts a worker that was killed.
+    pub async fn start_worker(&mut self, worker: usize) {
+        let process = &mut self.workers[worker];
+        process.launch().expect("the worker can be started again");
+        process.listening().await;
+        process.ready().await;
+    }
+
+    /// Stops every process and starts every process.
+    pub async fn restart_all(&mut self) {
+        for edge in 0..self.edges.len() {
+            self.remember_accepted(edge).await;
+        }
+        for process in self.edges.iter_mut().chain(&mut self.workers) {
+            process.stop().await;
+        }
+        self.launch_all().await.expect("every process can be started again");
+    }
+
+    /// Ends the test: everything at rest, every count in its place, no error in a log, nothing left in a store.
+    pub async fn finish(mut self) {
+        checks::at_rest(&self).await;
+        checks::conserved(&self).await;
+        for process in self.edges.iter_mut().chain(&mut self.workers) {
+            assert!(!process.has_died(), "{} has died by itself:\n{}", process.name, process.tail());
+            process.stop().await;
+        }
+        checks::logs_clean(&self);
+        self.stores.drop_all().await;
+    }
+
+    async fn launch_all(&mut self) -> anyhow::Result<()> {
+        for process in self.workers.iter_mut().chain(&mut self.edges) {
+            process.launch()?;
+        }
+        for process in self.workers.iter_mut().chain(&mut self.edges) {
+            process.listening().await;
+        }
+        for process in self.workers.iter().chain(&self.edges) {
+            process.ready().await;
+        }
+        Ok(())
+    }
+
+    async fn remember_accepted(&mut self, edge: usize) {
+        if self.edges[edge].runs() {
+            self.accepted_before += self.edges[edge].metric(checks::ACCEPTED).await;
+        }
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for process in self.workers.iter().chain(&self.edges) {
+                eprintln!("──── the end of {}'s log\n{}", process.name, process.tail());
+            }
+        }
+    }
+}
+
+/// Few, so that they are set up quickly and every lane sees traffic.
+const LANES: u16 = 4;
+
+const EDGE: &[(&str, &str)] = &[
+    ("edge.listen", "127.0.0.1:0"),
+    ("edge.http", "127.0.0.1:0"),
+    ("edge.metrics", "127.0.0.1:0"),
+    ("node.heartbeat_ms", "100"),
+    ("node.lease_ms", "1500"),
+    ("node.cursor_ms", "50"),
+    ("log.filter", "info"),
+];
+
+const WORKER: &[(&str, &str)] = &[
+    ("worker.metrics", "127.0.0.1:0"),
+    ("worker.balance_ms", "100"),
+    ("worker.confirm_ms", "1500"),
+    ("worker.node_dead_ms", "2000"),
+    ("nats.stream_bytes", "67108864"),
+    ("postgres.pool", "4"),
+    // As weak as argon2 goes: the tests register hundreds of users.
+    ("account.argon2_kib", "8"),
+    ("account.argon2_passes", "1"),
+    ("log.filter", "info"),
+];
+
+/// `section.key` as the environment variable that sets it.
+fn setting(key: &str, value: impl ToString) -> (String, String) {
+    (format!("IM_{}", key.replace('.', "__").to_uppercase()), value.to_string())
+}
+
+fn own_name() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_micros() % 1_000_000_000;
+    format!("t{}_{}_{now}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}

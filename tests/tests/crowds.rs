@@ -1,0 +1,120 @@
+//! Crowds: a thousand connections that send junk, a thousand that send nothing, and one conversation among them.
+
+use std::time::{Duration, Instant};
+
+use tests::{
+    harness::{Options, SOON, System, eventually},
+    people::{User, delivered},
+    wire::{Got, Wire},
+};
+
+/// Two users who talk all the while.
+struct Talk {
+    alice: User,
+    bob: User,
+    a: Wire,
+    b: Wire,
+    seq: i64,
+    slowest: Duration,
+}
+
+impl Talk {
+    async fn new(system: &System) -> Self {
+        let [alice, bob] = system.users(["alice", "bob"]).await;
+        let a = system.online(&alice, "phone", 0).await;
+        let b = system.online(&bob, "phone", 1).await;
+        Self { alice, bob, a, b, seq: 0, slowest: Duration::ZERO }
+    }
+
+    /// One message over and its answer back.
+    async fn round(&mut self) {
+        let begun = Instant::now();
+        let id = |seq: i64| format!("t{seq}");
+        self.a.say(&id(self.seq + 1), &self.bob, "ping", self.seq + 1).await;
+        self.b
+            .expect(&delivered(&id(self.seq + 1), "ping", self.seq + 1, &self.bob, &self.alice, "phone"))
+            .await;
+        self.b.say(&id(self.seq + 2), &self.alice, "pong", self.seq + 2).await;
+        self.a
+            .expect(&delivered(&id(self.seq + 2), "pong", self.seq + 2, &self.alice, &self.bob, "phone"))
+            .await;
+        self.seq += 2;
+        self.slowest = self.slowest.max(begun.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_connections_that_send_junk() {
+    let system = System::start(2, 2).await;
+    let mut talk = Talk::new(&system).await;
+    let junk: [&[u8]; 8] = [
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x00\x00\x00\x00\x00",
+        b"#999999999999\n",
+        b"#12\nnot toml at all",
+        b"\x00\x01\x02\x03\xff\xfe\xfd\n\n",
+        b"[[m]] id = \"1\" c = \"hello\" to = 1\n",
+        b"{\"json\": true}\n\n",
+        b"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\n\n",
+    ];
+    for round in 0..20 {
+        let mut crowd = Vec::new();
+        for n in 0..50 {
+            let mut wire = Wire::connect(system.tcp((round + n) % 2)).await;
+            wire.try_send_raw(junk[n % junk.len()]).await;
+            crowd.push(wire);
+        }
+        talk.round().await;
+        // Some hang up at once, some wait for what is said to them.
+        for wire in crowd.iter_mut().skip(25) {
+            wire.end().await;
+        }
+    }
+    for _ in 0..10 {
+        talk.round().await;
+    }
+    assert!(talk.slowest < Duration::from_secs(2), "the slowest round took {:?}", talk.slowest);
+    no_connection_left(&system, 2).await;
+    system.finish().await;
+}
+
+#[tokio::test]
+async fn a_thousand_connections_that_send_nothing() {
+    let options = Options { edge: vec![("limits.login_seconds", "4".into())], ..Options::default() };
+    let system = System::start_with(2, 2, options).await;
+    let mut talk = Talk::new(&system).await;
+    let begun = Instant::now();
+    let mut crowd = Vec::new();
+    for n in 0..1000 {
+        crowd.push(Wire::connect(system.tcp(n % 2)).await);
+        if n % 50 == 0 {
+            talk.round().await;
+        }
+    }
+    // Heartbeats are no login.
+    for wire in crowd.iter_mut().take(10) {
+        wire.nothing_but_heartbeat().await;
+    }
+    for wire in &mut crowd {
+        // Closed when the time to log in is over; a word about it may come first.
+        while wire.got().await != Got::Closed {}
+    }
+    let took = begun.elapsed();
+    assert!((Duration::from_secs(4)..SOON).contains(&took), "closed after the login deadline: {took:?}");
+    talk.round().await;
+    assert!(talk.slowest < Duration::from_secs(2), "the slowest round took {:?}", talk.slowest);
+    no_connection_left(&system, 2).await;
+    system.finish().await;
+}
+
+/// Every connection but these has been given up by the edges.
+async fn no_connection_left(system: &System, but: i64) {
+    eventually(SOON, async || {
+        let mut open = 0.0;
+        for edge in &system.edges {
+            open += edge.metric("im_edge_connections").await;
+        }
+        if open as i64 <= but { Ok(()) } else { Err(format!("{open} connections are open, expected {but}")) }
+    })
+    .await;
+}

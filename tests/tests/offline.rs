@@ -1,0 +1,330 @@
+//! Being away: the backlog at login, `/offline` over HTTP, and picking up exactly where a connection dropped.
+
+use std::time::Duration;
+
+use tests::{
+    harness::{SOON, System, before_and_after_restart, eventually},
+    people::{User, delivered},
+    web::Reply,
+    wire::{Wire, body},
+};
+
+/// Sends `c = "number n"` for each n, from seq n on, to one who need not be there.
+async fn send_numbered(wire: &mut Wire, to: &User, numbers: std::ops::RangeInclusive<i64>) {
+    for n in numbers {
+        wire.say(&format!("m{n}"), to, &format!("number {n}"), n).await;
+    }
+}
+
+fn numbered(n: i64, to: &User, from: &User) -> String {
+    delivered(&format!("m{n}"), &format!("number {n}"), n, to, from, "phone")
+}
+
+/// The acknowledged cursor of a device in the conversation of two users reaches `seq`.
+async fn cursor_at(system: &System, user: &User, device: &str, other: &User, seq: i64) {
+    let conversation = format!("dm:{}:{}", user.id.min(other.id), user.id.max(other.id));
+    eventually(SOON, async || {
+        let rows = system
+            .stores
+            .rows(
+                "SELECT seq FROM cursors WHERE user_id = $1 AND device = $2 AND conv = $3",
+                &[&user.id, &device, &conversation],
+            )
+            .await;
+        match rows.first().map(|row| row.get::<_, i64>(0)) {
+            Some(found) if found == seq => Ok(()),
+            found => Err(format!("the cursor is {found:?}, not {seq}")),
+        }
+    })
+    .await;
+}
+
+async fn offline(system: &System, token: &str, query: &str, edge: usize) -> Reply {
+    let reply = system.call(edge, "GET", &format!("/offline{query}")).token(token).send().await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    reply
+}
+
+fn ids(reply: &Reply) -> Vec<String> {
+    reply.entries("m").iter().map(|m| m["id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn what_was_sent_meanwhile_comes_at_login_in_order() {
+    before_and_after_restart(async |system: &System| {
+        let [alice, bob] = system.users(["alice", "bob"]).await;
+        let mut a = system.online(&alice, "phone", 0).await;
+        send_numbered(&mut a, &bob, 1..=30).await;
+        let mut b = system.online(&bob, "phone", 1).await;
+        for n in 1..=30 {
+            b.expect(&numbered(n, &bob, &alice)).await;
+        }
+        // Live goes on where the backlog ended.
+        send_numbered(&mut a, &bob, 31..=35).await;
+        for n in 31..=35 {
+            b.expect(&numbered(n, &bob, &alice)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dropped_connection_gets_exactly_what_it_had_not_acknowledged() {
+    before_and_after_restart(async |system: &System| {
+        let [alice, bob] = system.users(["alice", "bob"]).await;
+        let mut a = system.online(&alice, "phone", 0).await;
+        let mut b = system.online(&bob, "phone", 1).await;
+        let token = b.token.clone();
+        send_numbered(&mut a, &bob, 1..=10).await;
+        for n in 1..=10 {
+            b.expect(&numbered(n, &bob, &alice)).await;
+        }
+        for n in 1..=6 {
+            b.acknowledge(&format!("m{n}"), n, &alice).await;
+        }
+        cursor_at(system, &bob, "phone", &alice, 6).await;
+        drop(b);
+        send_numbered(&mut a, &bob, 11..=12).await;
+
+        let mut b = system.connect(&bob, "phone", &token, 0).await;
+        for n in 7..=12 {
+            b.expect(&numbered(n, &bob, &alice)).await;
+        }
+        // Out of order: 8 to 12 are acknowledged, 7 is not, so the cursor stays before it.
+        for n in 8..=12 {
+            b.acknowledge(&format!("m{n}"), n, &alice).await;
+        }
+        b.nothing_but_heartbeat().await;
+        b.end().await;
+        let mut b = system.connect(&bob, "phone", &token, 1).await;
+        b.expect(&numbered(7, &bob, &alice)).await;
+        // What was acknowledged out of order may come again. A bare id takes the oldest of that id.
+        b.send("[[a]]\nid = \"m7\"").await;
+        for n in 8..=12 {
+            b.acknowledge(&format!("m{n}"), n, &alice).await;
+        }
+        a.say("last", &bob, "the last", 13).await;
+        loop {
+            let entry = b.next().await;
+            let seq = body(&entry)["seq"].as_integer().unwrap();
+            assert!((8..=13).contains(&seq), "{entry}");
+            if seq == 13 {
+                break;
+            }
+        }
+        b.acknowledge("last", 13, &alice).await;
+        cursor_at(system, &bob, "phone", &alice, 13).await;
+        drop(b);
+        let mut b = system.connect(&bob, "phone", &token, 0).await;
+        b.nothing_but_heartbeat().await;
+        a.say("x", &bob, "new", 14).await;
+        b.expect(&delivered("x", "new", 14, &bob, &alice, "phone")).await;
+    })
+    .await;
+}
+
+/// Each device has a cursor of its own.
+#[tokio::test]
+async fn one_device_does_not_acknowledge_for_another() {
+    before_and_after_restart(async |system: &System| {
+        let [alice, bob] = system.users(["alice", "bob"]).await;
+        let mut phone = system.online(&bob, "phone", 0).await;
+        let tablet = system.online(&bob, "tablet", 1).await;
+        let token = tablet.token.clone();
+        drop(tablet);
+        let mut a = system.online(&alice, "phone", 1).await;
+        send_numbered(&mut a, &bob, 1..=3).await;
+        for n in 1..=3 {
+            phone.expect(&numbered(n, &bob, &alice)).await;
+            phone.acknowledge(&format!("m{n}"), n, &alice).await;
+        }
+        cursor_at(system, &bob, "phone", &alice, 3).await;
+        let mut tablet = system.connect(&bob, "tablet", &token, 0).await;
+        for n in 1..=3 {
+            tablet.expect(&numbered(n, &bob, &alice)).await;
+        }
+        // A new device starts where the furthest one is.
+        let mut watch = system.online(&bob, "watch", 1).await;
+        a.say("m4", &bob, "number 4", 4).await;
+        watch.expect(&numbered(4, &bob, &alice)).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn clearing_offline_messages_clears_exactly_what_was_read() {
+    before_and_after_restart(async |system: &System| {
+        let [alice, bob] = system.users(["alice", "bob"]).await;
+        let of_bob = system.online(&bob, "phone", 1).await.token;
+        let mut a = system.online(&alice, "phone", 0).await;
+        send_numbered(&mut a, &bob, 1..=3).await;
+
+        let page = offline(system, &of_bob, "", 1).await;
+        assert_eq!(ids(&page), ["m1", "m2", "m3"], "{}", page.text);
+        let first =
+            toml::Table::from_iter([("m".to_owned(), toml::Value::Table(page.entries("m").remove(0)))]);
+        tests::wire::must_be(&numbered(1, &bob, &alice), &first);
+        assert_eq!(ids(&offline(system, &of_bob, "", 0).await), ["m1", "m2", "m3"], "reading clears nothing");
+
+        // simple_im's structures in Redis: a list of names, and a body for each.
+        let list = system.stores.key(&format!("offline_{}", bob.id));
+        let cached: Vec<String> = system.stores.redis("LRANGE", &[&list, "0", "-1"]).await;
+        assert_eq!(cached.len(), 3, "{cached:?}");
+        for (n, key) in (1..).zip(&cached) {
+            let conversation = format!("dm:{}:{}", alice.id, bob.id);
+            assert!(key.ends_with(&format!("offline_{}_{conversation}_{n}", bob.id)), "{key}");
+            let name =
+                if key.starts_with(&system.stores.name) { key.clone() } else { system.stores.key(key) };
+            let body: String = system.stores.redis("GET", &[&name]).await;
+            assert!(body.contains(&format!("number {n}")), "{body}");
+            let ttl: i64 = system.stores.redis("TTL", &[&name]).await;
+            assert!((6 * 86_400..=7 * 86_400).contains(&ttl), "kept for 7 days: {ttl} s");
+        }
+
+        // Something arrives between the read and the clearing.
+        send_numbered(&mut a, &bob, 4..=5).await;
+        system.call(0, "DELETE", "/offline").token(&of_bob).send().await.expect_ok();
+        assert_eq!(ids(&offline(system, &of_bob, "", 1).await), ["m4", "m5"]);
+        eventually(SOON, async || {
+            let left: Vec<String> = system.stores.redis("LRANGE", &[&list, "0", "-1"]).await;
+            if left.len() == 2 { Ok(()) } else { Err(format!("the cache still names {left:?}")) }
+        })
+        .await;
+        // What was cleared is not pushed at login; what was not is.
+        let mut b = system.connect(&bob, "phone", &of_bob, 0).await;
+        for n in 4..=5 {
+            b.expect(&numbered(n, &bob, &alice)).await;
+        }
+        b.nothing_but_heartbeat().await;
+        system.call(1, "GET", "/offline").send().await.expect_refused(401, "token");
+        system.call(1, "DELETE", "/offline").token("wrong").send().await.expect_refused(401, "token");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_clearing_without_a_read_clears_nothing_and_upto_names_a_place() {
+    before_and_after_restart(async |system: &System| {
+        let [alice, bob] = system.users(["alice", "bob"]).await;
+        let of_bob = system.online(&bob, "phone", 0).await.token;
+        let mut a = system.online(&alice, "phone", 1).await;
+        send_numbered(&mut a, &bob, 1..=6).await;
+        system.call(0, "DELETE", "/offline").token(&of_bob).send().await.expect_ok();
+        assert_eq!(ids(&offline(system, &of_bob, "", 1).await).len(), 6);
+
+        // Two pages; the cursor of the first clears the first alone.
+        let first = offline(system, &of_bob, "?limit=2", 1).await;
+        assert_eq!(ids(&first), ["m1", "m2"]);
+        let upto = first.response().get("upto").map(ToString::to_string).expect("a page names its cursor");
+        let upto = upto.trim_matches('"').to_owned();
+        assert_eq!(ids(&offline(system, &of_bob, "", 0).await).len(), 6, "a larger page after it");
+        let path = format!("/offline?upto={}", upto.replace('+', "%2B"));
+        system.call(1, "DELETE", &path).token(&of_bob).send().await.expect_ok();
+        assert_eq!(ids(&offline(system, &of_bob, "", 0).await), ["m3", "m4", "m5", "m6"]);
+        let odd = system.call(1, "DELETE", "/offline?upto=nonsense").token(&of_bob).send().await;
+        assert_eq!(odd.status, 400, "{}", odd.text);
+    })
+    .await;
+}
+
+/// A token that has no device yet sees what a new device would; what it cleared goes with it when it binds.
+#[tokio::test]
+async fn a_token_without_a_device_reads_and_clears_too() {
+    before_and_after_restart(async |system: &System| {
+        let [alice, bob] = system.users(["alice", "bob"]).await;
+        let mut a = system.online(&alice, "phone", 0).await;
+        send_numbered(&mut a, &bob, 1..=3).await;
+        assert_eq!(ids(&offline(system, &bob.token, "", 1).await), ["m1", "m2", "m3"]);
+        system.call(0, "DELETE", "/offline").token(&bob.token).send().await.expect_ok();
+        assert!(ids(&offline(system, &bob.token, "", 0).await).is_empty());
+        send_numbered(&mut a, &bob, 4..=4).await;
+        let mut b = system.connect(&bob, "ipad", &bob.token, 1).await;
+        b.expect(&numbered(4, &bob, &alice)).await;
+        b.nothing_but_heartbeat().await;
+    })
+    .await;
+}
+
+/// Bodies come from Redis where they are there, and from PostgreSQL where not.
+#[tokio::test]
+async fn an_emptied_cache_loses_nothing() {
+    let system = System::start(2, 2).await;
+    let [alice, bob] = system.users(["alice", "bob"]).await;
+    let of_bob = system.online(&bob, "phone", 1).await.token;
+    let mut a = system.online(&alice, "phone", 0).await;
+    send_numbered(&mut a, &bob, 1..=5).await;
+    system.stores.wipe_redis().await;
+    send_numbered(&mut a, &bob, 6..=8).await;
+    let all: Vec<String> = (1..=8).map(|n| format!("m{n}")).collect();
+    assert_eq!(ids(&offline(&system, &of_bob, "", 0).await), all);
+    let mut b = system.connect(&bob, "phone", &of_bob, 1).await;
+    for n in 1..=8 {
+        b.expect(&numbered(n, &bob, &alice)).await;
+    }
+    system.finish().await;
+}
+
+/// A login with more than a page waiting, from many people at once.
+#[tokio::test]
+async fn a_long_absence_is_caught_up_with() {
+    let system = System::start(2, 2).await;
+    let bob = system.user("bob").await;
+    let of_bob = system.online(&bob, "phone", 1).await.token;
+    let mut senders = Vec::new();
+    for n in 0..4 {
+        let user = system.user(&format!("sender{n}")).await;
+        let mut wire = system.online(&user, "phone", n % 2).await;
+        let mut bytes = Vec::new();
+        for m in 1..=400 {
+            bytes.extend(wire.framed(&format!("[[m]]\nid = \"m{m}\"\nc = \"number {m}\"\nto = {}", bob.id)));
+        }
+        wire.send_raw(&bytes).await;
+        for m in 1..=400 {
+            wire.expect(&tests::people::stored(&format!("m{m}"), m)).await;
+        }
+        senders.push(user);
+    }
+    let page = offline(&system, &of_bob, "", 0).await;
+    assert_eq!(page.entries("m").len(), 1000, "at most 1,000 entries a page");
+
+    let mut b = system.connect(&bob, "phone", &of_bob, 0).await;
+    let mut next = std::collections::HashMap::new();
+    for _ in 0..1600 {
+        let entry = b.next().await;
+        let (from, seq) =
+            (entry["m"]["from"]["id"].as_integer().unwrap(), entry["m"]["seq"].as_integer().unwrap());
+        let expected = next.entry(from).or_insert(1);
+        assert_eq!(seq, *expected, "in order within each conversation: {entry}");
+        *expected += 1;
+        b.send(&format!("[[a]]\nseq = {seq}\n[a.from]\nid = {from}")).await;
+    }
+    for user in &senders {
+        cursor_at(&system, &bob, "phone", user, 400).await;
+    }
+    assert!(b.got_within(Duration::from_millis(300)).await.is_none());
+    system.finish().await;
+}
+
+/// A client that acknowledges nothing is sent 1,000 deliveries, then no more until it does.
+#[tokio::test]
+async fn deliveries_pause_a_thousand_past_the_cursor() {
+    let options =
+        tests::harness::Options { edge: vec![("limits.unacked", "10".into())], ..Default::default() };
+    let system = System::start_with(2, 2, options).await;
+    let [alice, bob] = system.users(["alice", "bob"]).await;
+    let mut a = system.online(&alice, "phone", 0).await;
+    let mut b = system.online(&bob, "phone", 1).await;
+    send_numbered(&mut a, &bob, 1..=25).await;
+    for n in 1..=10 {
+        b.expect(&numbered(n, &bob, &alice)).await;
+    }
+    assert!(b.got_within(Duration::from_millis(500)).await.is_none(), "the pause holds");
+    for n in 1..=25 {
+        b.acknowledge(&format!("m{n}"), n, &alice).await;
+        if n + 10 <= 25 {
+            b.expect(&numbered(n + 10, &bob, &alice)).await;
+        }
+    }
+    cursor_at(&system, &bob, "phone", &alice, 25).await;
+    system.finish().await;
+}

@@ -1,0 +1,169 @@
+//! `ack = "queued"`, `"delivered"` and `"read"`.
+
+use tests::{
+    harness::{System, before_and_after_restart},
+    people::{User, stored},
+    wire::Wire,
+};
+
+/// A receipt as the sender gets it.
+fn receipt(id: &str, lvl: &str, seq: i64, by: &User) -> String {
+    format!("[[a]]\nid = \"{id}\"\nlvl = \"{lvl}\"\nseq = {seq}\n[a.from]\nid = {}", by.id)
+}
+
+/// Sends a message with the ack it wants; the next thing that comes must be `stored`.
+async fn say_wanting(wire: &mut Wire, id: &str, to: &User, ack: &str, seq: i64) {
+    wire.send(&format!("[[m]]\nid = \"{id}\"\nc = \"hello\"\nack = \"{ack}\"\nto = {}", to.id)).await;
+    wire.expect(&stored(id, seq)).await;
+}
+
+#[tokio::test]
+async fn queued_comes_before_stored() {
+    before_and_after_restart(async |system: &System| {
+        let [alice, bob] = system.users(["alice", "bob"]).await;
+        let mut a = system.online(&alice, "phone", 0).await;
+        a.send(&format!("[[m]]\nid = \"1\"\nc = \"hello\"\nack = \"queued\"\nto = {}", bob.id)).await;
+        a.expect_all(&["[[a]]\nid = \"1\"\nlvl = \"queued\"", &stored("1", 1)]).await;
+        say_wanting(&mut a, "2", &bob, "stored", 2).await;
+        a.send(&format!("[[m]]\nid = \"3\"\nc = \"hello\"\nack = \"sometime\"\nto = {}", bob.id)).await;
+        a.expect(&tests::people::refused("3", "", "invalid")).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn delivered_comes_when_a_device_acknowledges() {
+    before_and_after_restart(async |system: &System| {
+        let [alice, bob] = system.users(["alice", "bob"]).await;
+        let mut a = system.online(&alice, "phone", 0).await;
+        let mut b = system.online(&bob, "phone", 1).await;
+        say_wanting(&mut a, "1", &bob, "delivered", 1).await;
+        b.next().await;
+        a.nothing_but_heartbeat().await;
+        b.acknowledge("1", 1, &alice).await;
+        expect_receipt(&mut a, "1", "delivered", 1, &bob).await;
+        // A message that did not ask gets none.
+        say_wanting(&mut a, "2", &bob, "stored", 2).await;
+        b.next().await;
+        b.acknowledge("2", 2, &alice).await;
+        say_wanting(&mut a, "3", &bob, "delivered", 3).await;
+        b.next().await;
+        b.send("[[a]]\nid = \"3\"").await;
+        expect_receipt(&mut a, "3", "delivered", 3, &bob).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn read_comes_when_a_recipient_has_read() {
+    before_and_after_restart(async |system: &System| {
+        let [alice, bob] = system.users(["alice", "bob"]).await;
+        let mut a = system.online(&alice, "phone", 0).await;
+        let mut b = system.online(&bob, "phone", 1).await;
+        for n in 1..=3 {
+            say_wanting(&mut a, &n.to_string(), &bob, "read", n).await;
+            b.next().await;
+            b.acknowledge(&n.to_string(), n, &alice).await;
+        }
+        b.send(&format!("[[a]]\nlvl = \"read\"\nseq = 2\n[a.from]\nid = {}", alice.id)).await;
+        // Everything up to it is read, and no more than that.
+        let mut open = vec![1, 2];
+        while !open.is_empty() {
+            let entry = a.next().await;
+            let seq = entry["a"]["seq"].as_integer().unwrap();
+            tests::wire::must_be(&receipt(&seq.to_string(), "read", seq, &bob), &without_device(&entry));
+            assert!(seq <= 2, "3 is not read yet: {entry}");
+            open.retain(|n| *n != seq);
+        }
+        // From another device, at any time, without having got it there.
+        let mut tablet = system.online(&bob, "tablet", 0).await;
+        tablet.send(&format!("[[a]]\nlvl = \"read\"\nseq = 3\n[a.from]\nid = {}", alice.id)).await;
+        expect_receipt(&mut a, "3", "read", 3, &bob).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_sender_who_is_away_gets_its_receipts_at_login() {
+    before_and_after_restart(async |system: &System| {
+        let [alice, bob] = system.users(["alice", "bob"]).await;
+        let mut a = system.online(&alice, "phone", 0).await;
+        let mut b = system.online(&bob, "phone", 1).await;
+        let token = a.token.clone();
+        say_wanting(&mut a, "1", &bob, "delivered", 1).await;
+        say_wanting(&mut a, "2", &bob, "read", 2).await;
+        a.end().await;
+        while a.got().await != tests::wire::Got::Closed {}
+        for n in 1..=2 {
+            b.next().await;
+            b.acknowledge(&n.to_string(), n, &alice).await;
+        }
+        b.send(&format!("[[a]]\nlvl = \"read\"\nseq = 2\n[a.from]\nid = {}", alice.id)).await;
+        tests::harness::eventually(tests::harness::SOON, async || {
+            let kept =
+                system.stores.number("SELECT count(*) FROM receipts WHERE user_id = $1", &[&alice.id]).await;
+            if kept == 2 { Ok(()) } else { Err(format!("{kept} receipts are kept for alice")) }
+        })
+        .await;
+        let mut a = system.connect(&alice, "phone", &token, 1).await;
+        let mut open = vec![(1, "delivered"), (2, "read")];
+        while !open.is_empty() {
+            let entry = a.next().await;
+            let seq = entry["a"]["seq"].as_integer().unwrap();
+            let lvl = entry["a"]["lvl"].as_str().unwrap().to_owned();
+            tests::wire::must_be(&receipt(&seq.to_string(), &lvl, seq, &bob), &without_device(&entry));
+            open.retain(|kept| *kept != (seq, lvl.as_str()));
+        }
+        // Told once, they are forgotten.
+        tests::harness::eventually(tests::harness::SOON, async || {
+            let kept =
+                system.stores.number("SELECT count(*) FROM receipts WHERE user_id = $1", &[&alice.id]).await;
+            if kept == 0 { Ok(()) } else { Err(format!("{kept} receipts are still kept for alice")) }
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn in_a_group_each_reader_gives_a_receipt() {
+    before_and_after_restart(async |system: &System| {
+        let [alice, bob, carol] = system.users(["alice", "bob", "carol"]).await;
+        let mut a = system.online(&alice, "phone", 0).await;
+        let mut b = system.online(&bob, "phone", 1).await;
+        let mut c = system.online(&carol, "phone", 0).await;
+        let keys = format!("name = \"trio\"\nmembers = [{}, {}]", bob.id, carol.id);
+        let made = a.done("g", "create_group", &keys, "seq = 1\ngroup_id = \"…\"").await;
+        let group = made["group_id"].as_integer().unwrap();
+        a.send(&format!("[[gm]]\nid = \"1\"\nc = \"hello\"\nack = \"read\"\ngroup = {group}")).await;
+        a.expect(&stored("1", 2)).await;
+        for (wire, user) in [(&mut b, &bob), (&mut c, &carol)] {
+            wire.next().await;
+            wire.next().await;
+            wire.send(&format!("[[a]]\nlvl = \"read\"\nseq = 2\ngroup = {group}")).await;
+            let entry = a.next().await;
+            let expected = format!(
+                "[[a]]\nid = \"1\"\nlvl = \"read\"\nseq = 2\ngroup = {group}\n[a.from]\nid = {}",
+                user.id
+            );
+            tests::wire::must_be(&expected, &without_device(&entry));
+        }
+    })
+    .await;
+}
+
+async fn expect_receipt(wire: &mut Wire, id: &str, lvl: &str, seq: i64, by: &User) {
+    let entry = wire.next().await;
+    tests::wire::must_be(&receipt(id, lvl, seq, by), &without_device(&entry));
+}
+
+/// A receipt says which device acknowledged where that is known; these tests do not care.
+fn without_device(entry: &toml::Table) -> toml::Table {
+    let mut entry = entry.clone();
+    if let Some(from) =
+        entry.get_mut("a").and_then(|a| a.get_mut("from")).and_then(|from| from.as_table_mut())
+    {
+        from.remove("device");
+    }
+    entry
+}

@@ -1,0 +1,24 @@
+//! The README's five-minute tour does what it says.
+
+use tests::{harness::System, tour};
+
+#[tokio::test]
+async fn the_tour_of_the_readme_works() {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+    let text = std::fs::read_to_string(readme).unwrap_or_else(|error| panic!("{readme}: {error}"));
+    let steps = tour::steps(&text).unwrap_or_else(|error| panic!("README.md: {error}"));
+    let system = System::start(2, 2).await;
+    let (mut variables, mut instead) = (Vec::new(), Vec::new());
+    for (edge, http, tcp) in [(0, 8080, 1987), (1, 8081, 1988)] {
+        let addresses = system.edge(edge);
+        let port = |address: &str| address.rsplit(':').next().unwrap_or_default().to_owned();
+        variables.push((format!("HTTP{}", edge + 1), system.http(edge)));
+        variables.push((format!("TCP{}", edge + 1), addresses.tcp.clone()));
+        instead.push((http.to_string(), port(&addresses.http)));
+        instead.push((tcp.to_string(), port(&addresses.tcp)));
+    }
+    if let Err(error) = tour::run(&steps, &variables, &instead).await {
+        panic!("README.md, {error}");
+    }
+    system.finish().await;
+}
