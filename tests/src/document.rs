@@ -86,7 +86,10 @@ pub fn blocks(markdown: &str) -> Result<Vec<Block>, Mistake> {
     while let Some((at, line)) = lines.next() {
         let Some(info) = line.strip_prefix("```") else {
             if line.trim_start().starts_with("```") {
-                return Err(Mistake::new(at + 1, "expected a fence at the start of its line, found it indented"));
+                return Err(Mistake::new(
+                    at + 1,
+                    "expected a fence at the start of its line, found it indented",
+                ));
             }
             continue;
         };
@@ -124,7 +127,9 @@ fn block(line: usize, info: &str, text: String) -> Result<Option<Block>, Mistake
         "http" => Kind::Http,
         "response" => {
             let status = words.next().unwrap_or("200");
-            let status = status.parse().map_err(|_| Mistake::new(line, format!("expected a status, found {status}")))?;
+            let status = status
+                .parse()
+                .map_err(|_| Mistake::new(line, format!("expected a status, found {status}")))?;
             return Ok(Some(Block { line, kind: Kind::Response(status), who: String::new(), edge: 1, text }));
         }
         _ => {
@@ -134,16 +139,16 @@ fn block(line: usize, info: &str, text: String) -> Result<Option<Block>, Mistake
             ));
         }
     };
-    let who = words.next().ok_or_else(|| Mistake::new(line, format!("expected a name after {tag}, found none")))?;
-    let edge = match words.next() {
-        None if who.starts_with("bob") => 2,
-        None => 1,
-        Some(number) => number
-            .parse()
-            .ok()
-            .filter(|edge| *edge >= 1)
-            .ok_or_else(|| Mistake::new(line, format!("expected the number of an edge, found {number}")))?,
-    };
+    let who =
+        words.next().ok_or_else(|| Mistake::new(line, format!("expected a name after {tag}, found none")))?;
+    let edge =
+        match words.next() {
+            None if who.starts_with("bob") => 2,
+            None => 1,
+            Some(number) => number.parse().ok().filter(|edge| *edge >= 1).ok_or_else(|| {
+                Mistake::new(line, format!("expected the number of an edge, found {number}"))
+            })?,
+        };
     Ok(Some(Block { line, kind, who: who.to_owned(), edge, text }))
 }
 
@@ -152,15 +157,22 @@ fn answered(blocks: &[Block]) -> Result<(), Mistake> {
     let mut call: Option<&Block> = None;
     for block in blocks {
         match (call.take(), block.kind) {
-            (None, Kind::Response(_)) => return Err(Mistake::new(block.line, "expected a call before, found none")),
+            (None, Kind::Response(_)) => {
+                return Err(Mistake::new(block.line, "expected a call before, found none"));
+            }
             (Some(call), kind) if !matches!(kind, Kind::Response(_)) => {
-                return Err(Mistake::new(call.line, "expected a response after the call, found another block"));
+                return Err(Mistake::new(
+                    call.line,
+                    "expected a response after the call, found another block",
+                ));
             }
             _ => {}
         }
         call = (block.kind == Kind::Http).then_some(block);
     }
-    call.map_or(Ok(()), |call| Err(Mistake::new(call.line, "expected a response after the call, found the end")))
+    call.map_or(Ok(()), |call| {
+        Err(Mistake::new(call.line, "expected a response after the call, found the end"))
+    })
 }
 
 #[cfg(test)]

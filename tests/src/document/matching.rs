@@ -62,11 +62,11 @@ impl Names {
                 None => same(at, expected, found),
             },
             (Value::Table(expected), Value::Table(found)) => self.tables(at, expected, found),
-            (Value::Array(expected), Value::Array(others)) if expected.len() == others.len() => expected
-                .iter()
-                .zip(others)
-                .enumerate()
-                .try_for_each(|(n, (expected, found))| self.compare(&format!("{at}[{n}]"), expected, found)),
+            (Value::Array(expected), Value::Array(others)) if expected.len() == others.len() => {
+                expected.iter().zip(others).enumerate().try_for_each(|(n, (expected, found))| {
+                    self.compare(&format!("{at}[{n}]"), expected, found)
+                })
+            }
             _ => same(at, expected, found),
         }
     }
@@ -92,7 +92,11 @@ impl Names {
         }
         if name == "ts" {
             let near = found.as_integer().is_some_and(|ts| (now() - ts).abs() <= CLOCK);
-            return if near { Ok(()) } else { Err(format!("{at}: expected a time about now, found {found}")) };
+            return if near {
+                Ok(())
+            } else {
+                Err(format!("{at}: expected a time about now, found {found}"))
+            };
         }
         match self.0.get(name) {
             Some(known) => same(at, known, found),
@@ -180,7 +184,10 @@ mod tests {
     fn placeholders_take_values_and_keep_them() {
         let mut names = Names::default();
         fit(&mut names, "id = {bob}\nt = \"{bob.token}\"", "id = 2\nt = \"a+/=\"").unwrap();
-        assert_eq!(names.fill("to = {bob} \"{bob.token}\" {\"x\":1} { id = 1 }").unwrap(), "to = 2 \"a+/=\" {\"x\":1} { id = 1 }");
+        assert_eq!(
+            names.fill("to = {bob} \"{bob.token}\" {\"x\":1} { id = 1 }").unwrap(),
+            "to = 2 \"a+/=\" {\"x\":1} { id = 1 }"
+        );
         fit(&mut names, "[[m]]\nto = {bob}\nc = \"for {bob}\"", "[[m]]\nto = 2\nc = \"for 2\"").unwrap();
         let error = fit(&mut names, "x = {new}\nto = {bob}", "x = 1\nto = 3").unwrap_err();
         assert_eq!(error, ".to: expected 2, found 3");

@@ -76,8 +76,12 @@ struct Play<'c, C: Connect> {
 impl<C: Connect> Play<'_, C> {
     async fn line(&mut self, block: &Block) -> Result<&mut Line<C::Stream>, String> {
         if !self.open.contains_key(&block.who) {
-            let stream = self.connect.tcp(block.edge).await.map_err(|error| format!("cannot connect: {error}"))?;
-            self.open.insert(block.who.clone(), Line { stream, buffer: Vec::new(), waiting: Vec::new(), counted: None });
+            let stream =
+                self.connect.tcp(block.edge).await.map_err(|error| format!("cannot connect: {error}"))?;
+            self.open.insert(
+                block.who.clone(),
+                Line { stream, buffer: Vec::new(), waiting: Vec::new(), counted: None },
+            );
         }
         self.open.get_mut(&block.who).ok_or_else(|| "expected an open connection, found none".to_owned())
     }
@@ -168,7 +172,9 @@ impl<C: Connect> Play<'_, C> {
         let end = Instant::now() + SETTLED;
         self.ran.calls += 1;
         loop {
-            let reply = timeout(SOON, call.clone().try_send()).await.map_err(|_| "expected an answer, found none")??;
+            let reply = timeout(SOON, call.clone().try_send())
+                .await
+                .map_err(|_| "expected an answer, found none")??;
             let fits = match self.names.fit(&expected, &Value::Table(reply.body.clone())) {
                 Ok(()) if reply.status == status => return Ok(()),
                 Ok(()) => format!("expected the status {status}, found {}", reply.status),
@@ -194,7 +200,10 @@ impl<C: Connect> Play<'_, C> {
                 Ok(other) => other.to_string(),
                 Err(error) => error,
             };
-            return Err(Mistake::new(0, format!("expected nothing more for {who} at the end, found {reason}")));
+            return Err(Mistake::new(
+                0,
+                format!("expected nothing more for {who} at the end, found {reason}"),
+            ));
         }
         Ok(self.ran)
     }
@@ -213,7 +222,8 @@ fn http(base: &str, names: &Names, text: &str) -> Result<Call, String> {
     };
     let mut call = Call::new(&method, format!("{base}{}", names.fill(&path)?));
     for pair in words {
-        let (name, value) = pair.split_once('=').ok_or_else(|| format!("expected name=value, found {pair}"))?;
+        let (name, value) =
+            pair.split_once('=').ok_or_else(|| format!("expected name=value, found {pair}"))?;
         let value = names.fill(value)?;
         call = if name == "token" { call.token(&value) } else { call.with(name, &value) };
     }
@@ -269,7 +279,10 @@ struct Line<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
     async fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
         self.counted.get_or_insert(bytes.starts_with(b"#"));
-        self.stream.write_all(bytes).await.map_err(|error| format!("expected the server to read, found {error}"))
+        self.stream
+            .write_all(bytes)
+            .await
+            .map_err(|error| format!("expected the server to read, found {error}"))
     }
 
     async fn next(&mut self) -> Result<Got, String> {
@@ -285,7 +298,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
             match self.cut()? {
                 Some(frame) if frame.is_empty() => return Ok(Got::Heartbeat),
                 Some(frame) => {
-                    let frame = frame.parse().map_err(|error| format!("expected TOML, found {error}\n{frame}"))?;
+                    let frame =
+                        frame.parse().map_err(|error| format!("expected TOML, found {error}\n{frame}"))?;
                     for entry in entries(frame)? {
                         self.waiting.extend(entry.as_table().cloned());
                     }
@@ -295,7 +309,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
                     match self.stream.read(&mut chunk).await {
                         // A reset is how a close shows when the server had not read all that was sent.
                         Ok(0) | Err(_) if self.buffer.is_empty() => return Ok(Got::Closed),
-                        Ok(0) | Err(_) => return Err("expected a whole frame, found the end in its midst".to_owned()),
+                        Ok(0) | Err(_) => {
+                            return Err("expected a whole frame, found the end in its midst".to_owned());
+                        }
                         Ok(n) => self.buffer.extend_from_slice(&chunk[..n]),
                     }
                 }

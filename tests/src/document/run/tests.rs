@@ -66,7 +66,8 @@ async fn text_frames_go_out_and_entries_come_in_any_order() {
 
 #[tokio::test]
 async fn raw_bytes_are_counted_and_counted_answers_read() {
-    let document = "```raw alice\n#{n}\n[[m]]\n#0\n```\n```expect alice\n[[a]]\nx = 1\n```\n```expect alice\n\n```\n";
+    let document =
+        "```raw alice\n#{n}\n[[m]]\n#0\n```\n```expect alice\n[[a]]\nx = 1\n```\n```expect alice\n\n```\n";
     let script = [("#6\n[[m]]\n#0\n", "#12\n[[a]]\nx = 1\n#0\n")];
     assert_eq!(play(document, &script, false).await, Ok(Ran { sent: 1, received: 2, calls: 0 }));
 }
