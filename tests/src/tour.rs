@@ -5,7 +5,7 @@
 //! for anything. A terminal is one bash for the whole tour, so variables stay, and what follows a foreground `nc` is
 //! typed into that.
 
-use std::{collections::BTreeMap, process::Stdio, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, process::Stdio, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -75,33 +75,45 @@ pub fn steps(markdown: &str) -> Result<Vec<Step>, String> {
     Err(format!("expected a tour between {begin} and {end}, found none"))
 }
 
-/// Runs the steps. `variables` are set in every terminal, `instead` are replaced in what is typed and expected, in
-/// order.
+/// Runs the steps in `dir`. `variables` are set in every terminal, `instead` are replaced in what is typed and expected.
 ///
 /// # Errors
 /// The step that did not print what it must, with what it printed.
 pub async fn run(
     steps: &[Step],
+    dir: &Path,
     variables: &[(String, String)],
     instead: &[(String, String)],
 ) -> Result<(), String> {
     let mut terminals: BTreeMap<&str, Terminal> = BTreeMap::new();
-    let here = |text: &str| instead.iter().fold(text.to_owned(), |text, (old, new)| text.replace(old, new));
     for step in steps {
         if !terminals.contains_key(step.terminal.as_str()) {
-            terminals.insert(&step.terminal, Terminal::open(variables).map_err(|e| format!("bash: {e}"))?);
+            terminals
+                .insert(&step.terminal, Terminal::open(dir, variables).map_err(|e| format!("bash: {e}"))?);
         }
         let terminal = terminals.get_mut(step.terminal.as_str()).ok_or("a terminal was just opened")?;
-        let typed = here(&step.typed);
+        let typed = replaced(&step.typed, instead);
         terminal.input.write_all(typed.as_bytes()).await.map_err(|e| format!("line {}: {e}", step.line))?;
         if let Some(expected) = &step.printed {
-            let expected = here(expected);
+            let expected = replaced(expected, instead);
             terminal.prints(expected.trim()).await.map_err(|found| {
                 format!("line {}: after\n{typed}\nexpected\n{expected}\nfound\n{found}", step.line)
             })?;
         }
     }
     Ok(())
+}
+
+/// All at once: a replacement is not itself looked through for the next one.
+fn replaced(text: &str, instead: &[(String, String)]) -> String {
+    let mut marked = text.to_owned();
+    for (n, (old, _)) in instead.iter().enumerate() {
+        marked = marked.replace(old, &format!("\u{1}{n}\u{1}"));
+    }
+    for (n, (_, new)) in instead.iter().enumerate() {
+        marked = marked.replace(&format!("\u{1}{n}\u{1}"), new);
+    }
+    marked
 }
 
 /// One bash, killed with all that runs in it when it is dropped.
@@ -112,10 +124,11 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn open(variables: &[(String, String)]) -> std::io::Result<Self> {
+    fn open(dir: &Path, variables: &[(String, String)]) -> std::io::Result<Self> {
         let mut child = Command::new("bash")
             .arg("-c")
             .arg("exec 2>&1; exec bash")
+            .current_dir(dir)
             .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -172,7 +185,10 @@ mod tests {
                         ```text\ntyped …\n```\n```sh\necho still $NAME\n```\n```toml\nstill bob\n```\n<!-- tour:end -->\n";
 
     fn settings() -> (Vec<(String, String)>, Vec<(String, String)>) {
-        (vec![("HTTP1".into(), "somewhere".into())], vec![("1987".into(), "2001".into())])
+        (
+            vec![("HTTP1".into(), "somewhere".into())],
+            vec![("1987".into(), "2001".into()), ("2001".into(), "no".into())],
+        )
     }
 
     #[tokio::test]
@@ -181,7 +197,7 @@ mod tests {
         assert_eq!(steps.len(), 4);
         assert_eq!((steps[1].terminal.as_str(), steps[1].printed.as_deref()), ("other", None));
         let (variables, instead) = settings();
-        run(&steps, &variables, &instead).await.unwrap();
+        run(&steps, Path::new("/"), &variables, &instead).await.unwrap();
     }
 
     #[test]

@@ -8,6 +8,7 @@ async fn the_tour_of_the_readme_works() {
     let text = std::fs::read_to_string(readme).unwrap_or_else(|error| panic!("{readme}: {error}"));
     let steps = tour::steps(&text).unwrap_or_else(|error| panic!("README.md: {error}"));
     let system = System::start(2, 2).await;
+    let dir = tempfile::tempdir().unwrap();
     let (mut variables, mut instead) = (Vec::new(), Vec::new());
     for (edge, http, tcp) in [(0, 8080, 1987), (1, 8081, 1988)] {
         let addresses = system.edge(edge);
@@ -17,7 +18,7 @@ async fn the_tour_of_the_readme_works() {
         instead.push((http.to_string(), port(&addresses.http)));
         instead.push((tcp.to_string(), port(&addresses.tcp)));
     }
-    if let Err(error) = tour::run(&steps, &variables, &instead).await {
+    if let Err(error) = tour::run(&steps, dir.path(), &variables, &instead).await {
         panic!("README.md, {error}");
     }
     system.finish().await;
