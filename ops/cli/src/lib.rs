@@ -1,5 +1,17 @@
 //! What the `simple-im` command is made of, as a library, so that the tests start the same servers the same way.
 //!
-//! - [`stack`]: finding the servers' programs, free ports, and NATS, PostgreSQL and Redis as private servers.
+//! | module | holds |
+//! |---|---|
+//! | [`stack`] | programs, free ports, and NATS, PostgreSQL and Redis as private servers |
+//! | [`up`], [`down`], [`migrate`] | the commands |
+//! | [`record`] | `stack.toml` |
+//! | [`lock`], [`process`], [`stale`] | one supervisor a folder; processes that are not our children |
 
+pub mod down;
+pub mod lock;
+pub mod migrate;
+pub mod process;
+pub mod record;
 pub mod stack;
+pub mod stale;
+pub mod up;

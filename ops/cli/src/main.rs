@@ -1,2 +1,55 @@
-//! Placeholder.
-fn main() {}
+//! The `simple-im` command.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use shared::config::Start;
+use simple_im::{down, migrate, up};
+use workers::config::{DEFAULT, RULES};
+
+/// Runs and looks after simple-im.
+#[derive(Debug, Parser)]
+#[command(name = "simple-im", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run private stores, edges and workers under one supervisor.
+    Up(up::Options),
+    /// End the stack of a data folder, and wait for it.
+    Down(down::Options),
+    /// Bring a database up to this version, with a worker's configuration (IM_POSTGRES__URL, --set, --config).
+    Migrate(shared::config::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        // Before anything is opened or any thread runs.
+        Command::Up(ref options) if options.detached => up::cut_loose().and_then(|()| block_on(cli.command)),
+        command => block_on(command),
+    };
+    done.unwrap_or_else(|error| {
+        // A closed stderr is no reason to end otherwise.
+        drop(writeln!(std::io::stderr(), "simple-im: {error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+fn block_on(command: Command) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        match command {
+            Command::Up(options) => up::run(options).await,
+            Command::Down(options) => down::run(options).await.map(|()| ExitCode::SUCCESS),
+            Command::Migrate(args) => match args.start(DEFAULT, RULES) {
+                Start::Run(config) => migrate::run(&config).await.map(|()| ExitCode::SUCCESS),
+                Start::Exit(code) => Ok(code),
+            },
+        }
+    })
+}

@@ -9,15 +9,19 @@ use simple_im::stack::servers::{Nats, Postgres, Redis, Running, Store};
 
 async fn start(store: Store, dir: &Path) -> Running {
     let log = dir.join(format!("{}.log", store.kind()));
-    store.start(&log).await.unwrap_or_else(|error| panic!("{error:#}\n{}", fs::read_to_string(&log).unwrap()))
+    store
+        .start(&log)
+        .await
+        .unwrap_or_else(|error| panic!("{error:#}\n{}", fs::read_to_string(&log).unwrap_or_default()))
 }
 
 async fn query(url: &str, statements: &str) -> Vec<String> {
-    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    let (client, connection) =
+        tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("a statement");
     let connection = tokio::spawn(connection);
-    let rows = client.simple_query(statements).await.unwrap();
+    let rows = client.simple_query(statements).await.expect("a statement");
     drop(client);
-    connection.await.unwrap().unwrap();
+    connection.await.expect("a task").expect("a connection");
     let row = |message| match message {
         tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
         _ => None,

@@ -1,0 +1,140 @@
+//! `DIR/stack.toml`: what runs where, for people, tests and `simple-im down`.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::process::{Identity, boot_id};
+
+/// The file's name in the data folder.
+pub const FILE: &str = "stack.toml";
+
+const HEADER: &str = "# What runs here. Kept by `simple-im up`: rewritten whole at every change, never edited.\n\
+                      # `started` is the process's start in clock ticks since boot: with the pid it names one process.\n";
+
+/// What a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// The broker.
+    Nats,
+    /// The database.
+    Postgres,
+    /// The fast memory.
+    Redis,
+    /// Holds client connections.
+    Edge,
+    /// Does the work.
+    Worker,
+}
+
+/// Where a process is reached; what it does not have stays away from the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Addresses {
+    /// An edge's client port, `host:port`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<String>,
+    /// An edge's HTTP API, `host:port`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<String>,
+    /// Metrics, `/livez` and `/readyz` of an edge or worker, `host:port`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<String>,
+    /// What a store's client connects to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
+/// One process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// `nats`, `postgres`, `redis`, `e1`, `w1`, …
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+    /// Which process, of all that ever ran on this machine since it started.
+    #[serde(flatten)]
+    pub identity: Identity,
+    /// Where its output goes.
+    pub log: PathBuf,
+    /// Where it is reached.
+    #[serde(flatten)]
+    pub addresses: Addresses,
+}
+
+/// The whole file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stack {
+    /// The supervisor's pid.
+    pub supervisor: u32,
+    /// The machine's boot: after another one no pid here means anything.
+    pub boot: String,
+    /// What runs.
+    #[serde(default)]
+    pub process: Vec<Process>,
+}
+
+impl Stack {
+    /// This supervisor's, with nothing running yet.
+    pub fn of_this_process() -> Self {
+        Self { supervisor: std::process::id(), boot: boot_id(), process: Vec::new() }
+    }
+
+    /// The file of this data folder, if there is one.
+    pub fn read(data: &Path) -> Result<Option<Self>> {
+        let path = data.join(FILE);
+        match fs::read_to_string(&path) {
+            Ok(text) => toml::from_str(&text).map(Some).with_context(|| format!("{}", path.display())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("{}", path.display())),
+        }
+    }
+
+    /// Writes it whole, then renames it into place. It holds the stores' passwords: for its owner alone.
+    pub fn write(&self, data: &Path) -> Result<()> {
+        let text = format!("{HEADER}{}", toml::to_string(self)?);
+        replace(&data.join(FILE), &text).context("writing stack.toml")
+    }
+
+    /// Whether it is of this boot of the machine.
+    pub fn is_of_this_boot(&self) -> bool {
+        self.boot == boot_id()
+    }
+}
+
+/// Replaces a file as a whole, readable by its owner alone.
+pub fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let partial = path.with_extension("toml.new");
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
+    file.write_all(text.as_bytes())?;
+    fs::rename(partial, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edge_has_its_addresses_and_no_url() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut stack = Stack::of_this_process();
+        stack.process.push(Process {
+            name: "e1".to_owned(),
+            kind: Kind::Edge,
+            identity: Identity { pid: 7, started: 9 },
+            log: PathBuf::from("/data/log/e1.log"),
+            addresses: Addresses { tcp: Some("127.0.0.1:1987".to_owned()), ..Addresses::default() },
+        });
+        stack.write(dir.path()).unwrap();
+        let text = fs::read_to_string(dir.path().join(FILE)).unwrap();
+        let expected = "[[process]]\nname = \"e1\"\nkind = \"edge\"\npid = 7\nstarted = 9\n\
+                        log = \"/data/log/e1.log\"\ntcp = \"127.0.0.1:1987\"\n";
+        assert!(text.ends_with(expected), "{text}");
+        assert_eq!(Stack::read(dir.path()).unwrap(), Some(stack));
+    }
+}

@@ -1,0 +1,129 @@
+//! Which processes there are to be, at which ports: those of the last time where they are free, else the default
+//! ones or the next.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use super::spec::{Program, Spec};
+use crate::record::{Addresses, Kind, replace};
+use crate::stack::ports;
+use crate::stack::servers::{Nats, Postgres, Redis, Store};
+
+/// The stores of a stack.
+#[derive(Clone, Debug)]
+pub struct Stores {
+    /// The broker.
+    pub nats: Store,
+    /// The database.
+    pub postgres: Store,
+    /// The fast memory.
+    pub redis: Store,
+}
+
+/// The ports of a data folder, by name (`e1.tcp`), as they were the last time.
+#[derive(Debug)]
+pub struct Ports {
+    file: PathBuf,
+    known: BTreeMap<String, u16>,
+}
+
+impl Ports {
+    /// Those of this folder's last time, if any.
+    pub fn of(data: &Path) -> Self {
+        let file = data.join("ports.toml");
+        let known = std::fs::read_to_string(&file).ok().and_then(|text| toml::from_str(&text).ok());
+        Self { file, known: known.unwrap_or_default() }
+    }
+
+    /// The port for this name: last time's or the default if it is free, else the next.
+    fn give(&mut self, name: &str, default: u16) -> Result<u16> {
+        let wanted = self.known.get(name).copied().unwrap_or(default);
+        let port = ports::free_or_next(wanted).with_context(|| format!("a port for {name}"))?;
+        self.known.insert(name.to_owned(), port);
+        Ok(port)
+    }
+
+    fn address(&mut self, name: &str, default: u16) -> Result<String> {
+        Ok(format!("127.0.0.1:{}", self.give(name, default)?))
+    }
+
+    /// Remembers them for the next time.
+    pub fn keep(&self) -> Result<()> {
+        let text = format!(
+            "# The ports of this stack, taken again if they are free.\n{}",
+            toml::to_string(&self.known)?
+        );
+        replace(&self.file, &text).context("writing ports.toml")
+    }
+}
+
+/// Prepares the stores: folders, configuration, and the database's cluster where there is none.
+pub async fn stores(data: &Path, ports: &mut Ports) -> Result<Stores> {
+    let nats = Nats::prepare(&data.join("nats"), ports.give("nats", 4222)?)?;
+    let redis = Redis::prepare(&data.join("redis"), ports.give("redis", 6379)?)?;
+    let postgres = Postgres::prepare(&data.join("postgres"), ports.give("postgres", 5432)?).await?;
+    Ok(Stores { nats, postgres, redis })
+}
+
+/// The edges `e1`, `e2`, ….
+pub fn edges(data: &Path, count: u16, ports: &mut Ports, stores: &Stores) -> Result<Vec<Spec>> {
+    ours(data, Kind::Edge, "edge", 'e', count, |name| {
+        let (tcp, http) =
+            (ports.address(&format!("{name}.tcp"), 1987)?, ports.address(&format!("{name}.http"), 8080)?);
+        let metrics = ports.address(&format!("{name}.metrics"), 9187)?;
+        let environment = vec![
+            ("IM_EDGE__NAME", name.to_owned()),
+            ("IM_EDGE__LISTEN", tcp.clone()),
+            ("IM_EDGE__HTTP", http.clone()),
+            ("IM_EDGE__METRICS", metrics.clone()),
+            ("IM_NATS__URL", stores.nats.url()),
+        ];
+        Ok((Addresses { tcp: Some(tcp), http: Some(http), metrics: Some(metrics), url: None }, environment))
+    })
+}
+
+/// The workers `w1`, `w2`, ….
+pub fn workers(data: &Path, count: u16, ports: &mut Ports, stores: &Stores) -> Result<Vec<Spec>> {
+    ours(data, Kind::Worker, "worker", 'w', count, |name| {
+        let metrics = ports.address(&format!("{name}.metrics"), 9287)?;
+        let environment = vec![
+            ("IM_WORKER__NAME", name.to_owned()),
+            ("IM_WORKER__METRICS", metrics.clone()),
+            ("IM_NATS__URL", stores.nats.url()),
+            ("IM_POSTGRES__URL", stores.postgres.url()),
+            ("IM_REDIS__URL", stores.redis.url()),
+        ];
+        Ok((Addresses { metrics: Some(metrics), ..Addresses::default() }, environment))
+    })
+}
+
+/// `DIR/edge.toml` or `DIR/worker.toml`: a configuration of the user's own, laid under what the supervisor decides.
+pub fn own_config(data: &Path, program: &str) -> Option<PathBuf> {
+    Some(data.join(format!("{program}.toml"))).filter(|file| file.is_file())
+}
+
+type Decided = (Addresses, Vec<(&'static str, String)>);
+
+fn ours(
+    data: &Path,
+    kind: Kind,
+    program: &str,
+    letter: char,
+    count: u16,
+    mut decide: impl FnMut(&str) -> Result<Decided>,
+) -> Result<Vec<Spec>> {
+    let path = std::env::current_exe()?.with_file_name(program);
+    ensure!(count == 0 || path.is_file(), "there is no {}: cargo build --bins makes it", path.display());
+    let config = own_config(data, program);
+    (1..=count)
+        .map(|number| {
+            let name = format!("{letter}{number}");
+            let (addresses, environment) = decide(&name)?;
+            let log = data.join("log").join(format!("{name}.log"));
+            let program = Program::Ours { path: path.clone(), config: config.clone(), environment };
+            Ok(Spec { name, kind, log, addresses, program })
+        })
+        .collect()
+}
