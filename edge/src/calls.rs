@@ -1,12 +1,32 @@
 //! Questions to the workers, over NATS request and reply, each with a deadline.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`ask`] | one request and its reply: NATS in earnest, a closure in tests |
+//! | [`logins`] | `session.connect`, gathered while the last calls are under way |
+//! | [`notes`] | `session.cursor` and `session.close`, coalesced, tried until a worker has them |
 
-use std::{sync::Arc, time::Duration};
+pub mod ask;
+pub mod logins;
+pub mod notes;
 
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use shared::{
+    command::Code,
     rpc::{self, HttpCall, HttpReply},
     subject::Subjects,
+    telemetry::{self, Metric},
 };
+
+use self::ask::{Ask, AskError, Reply};
+use crate::backoff::Backoff;
 
 /// Why a call has no answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -30,7 +50,7 @@ pub enum CallError {
     Refused {
         /// Which call.
         call: &'static str,
-        /// A [`shared::command::Code`] as text.
+        /// A [`Code`] as text.
         code: String,
         /// For people.
         reason: String,
@@ -45,29 +65,33 @@ pub enum CallError {
     },
 }
 
-/// Makes calls. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Calls {
-    inner: Arc<Inner>,
+impl CallError {
+    /// Whether the call has certainly not been carried out and may be by another worker, or a moment later.
+    fn can_be_repeated(&self) -> bool {
+        match self {
+            Self::NoWorkers { .. } => true,
+            Self::Refused { code, .. } => code == Code::Unavailable.as_str(),
+            Self::TimedOut { .. } | Self::Broken { .. } => false,
+        }
+    }
 }
 
-#[derive(Debug)]
-struct Inner {
-    client: async_nats::Client,
+/// How long an HTTP call waits for workers that are away: short, since its client can try again by itself.
+const HTTP_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Makes calls. Cheap to clone.
+#[derive(Clone)]
+pub struct Calls {
+    ask: Arc<dyn Ask>,
     subjects: Subjects,
     timeout: Duration,
     http_timeout: Duration,
 }
 
 impl Calls {
-    /// Calls over `client`, with the deadlines of ordinary and of HTTP calls.
-    pub fn new(
-        client: async_nats::Client,
-        subjects: Subjects,
-        timeout: Duration,
-        http_timeout: Duration,
-    ) -> Self {
-        Self { inner: Arc::new(Inner { client, subjects, timeout, http_timeout }) }
+    /// Calls over `ask`, with the deadlines of ordinary and of HTTP calls.
+    pub fn new(ask: Arc<dyn Ask>, subjects: Subjects, timeout: Duration, http_timeout: Duration) -> Self {
+        Self { ask, subjects, timeout, http_timeout }
     }
 
     /// An HTTP call (`account.login`) with the HTTP deadline.
@@ -75,12 +99,13 @@ impl Calls {
     /// # Errors
     /// [`CallError`]; a call that a worker has answered with a failure of its own is an [`HttpReply`] all the same.
     pub async fn http(&self, call: &'static str, req: &HttpCall) -> Result<HttpReply, CallError> {
-        self.call(call, req, self.inner.http_timeout).await
+        let reply = self.patiently(call, rpc::to_vec(req), self.http_timeout, HTTP_PATIENCE).await?;
+        read(call, &reply)
     }
 
     /// The deadline of ordinary calls.
     pub fn timeout(&self) -> Duration {
-        self.inner.timeout
+        self.timeout
     }
 
     /// Any call whose request and reply are TOML.
@@ -93,14 +118,10 @@ impl Calls {
         req: &Req,
         deadline: Duration,
     ) -> Result<Rep, CallError> {
-        let message = self.raw(call, rpc::to_vec(req), deadline).await?;
-        rpc::from_slice(&message.payload).map_err(|error| CallError::Broken {
-            call,
-            reason: format!("expected this call's reply, found: {error}"),
-        })
+        read(call, &self.raw(call, rpc::to_vec(req), deadline).await?)
     }
 
-    /// Any call, with the reply as it came.
+    /// Any call, with the reply as it came. Tries again within the deadline while workers are away.
     ///
     /// # Errors
     /// [`CallError`].
@@ -109,44 +130,69 @@ impl Calls {
         call: &'static str,
         request: Vec<u8>,
         deadline: Duration,
-    ) -> Result<async_nats::Message, CallError> {
-        self.ask(call, self.inner.subjects.rpc(call), request, deadline).await
+    ) -> Result<Reply, CallError> {
+        self.patiently(call, request, deadline, deadline).await
     }
 
-    /// A request to any subject, read as a call's reply.
+    /// One request to any subject, asked once.
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn ask(
+    pub async fn once(
         &self,
         call: &'static str,
         subject: String,
+        request: Bytes,
+        deadline: Duration,
+    ) -> Result<Reply, CallError> {
+        let asked = tokio::time::timeout(deadline, self.ask.ask(subject, request, deadline)).await;
+        let result = match asked {
+            Ok(Ok(Reply { error: Some(code), payload, .. })) => {
+                let reason = String::from_utf8_lossy(&payload).into_owned();
+                Err(CallError::Refused { call, code, reason })
+            }
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(AskError::NobodyThere)) => Err(CallError::NoWorkers { call }),
+            Ok(Err(AskError::Broken(reason))) => Err(CallError::Broken { call, reason }),
+            Ok(Err(AskError::TimedOut)) | Err(_) => Err(CallError::TimedOut { call, after: deadline }),
+        };
+        let outcome = if result.is_ok() { "ok" } else { "error" };
+        telemetry::count(Metric::EdgeRpcCalls, &[("call", call), ("result", outcome)], 1);
+        result
+    }
+
+    async fn patiently(
+        &self,
+        call: &'static str,
         request: Vec<u8>,
         deadline: Duration,
-    ) -> Result<async_nats::Message, CallError> {
-        use async_nats::client::RequestErrorKind;
-        let asked = self.inner.client.send_request(
-            subject,
-            async_nats::Request::new().payload(request.into()).timeout(Some(deadline)),
-        );
-        let message = match tokio::time::timeout(deadline, asked).await {
-            Ok(Ok(message)) => message,
-            Ok(Err(error)) => {
-                return Err(match error.kind() {
-                    RequestErrorKind::NoResponders => CallError::NoWorkers { call },
-                    RequestErrorKind::TimedOut => CallError::TimedOut { call, after: deadline },
-                    _ => CallError::Broken { call, reason: error.to_string() },
-                });
+        patience: Duration,
+    ) -> Result<Reply, CallError> {
+        let (began, request) = (Instant::now(), Bytes::from(request));
+        let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
+        loop {
+            let left = deadline.saturating_sub(began.elapsed());
+            let result = self.once(call, self.subjects.rpc(call), request.clone(), left).await;
+            let pause = backoff.pause();
+            let again = result.as_ref().is_err_and(CallError::can_be_repeated);
+            if !again || began.elapsed() + pause >= patience.min(deadline) {
+                telemetry::observe(Metric::EdgeRpcSeconds, &[("call", call)], began.elapsed().as_secs_f64());
+                return result;
             }
-            Err(_) => return Err(CallError::TimedOut { call, after: deadline }),
-        };
-        match message.headers.as_ref().and_then(|headers| headers.get(rpc::ERROR_HEADER)) {
-            None => Ok(message),
-            Some(code) => Err(CallError::Refused {
-                call,
-                code: code.as_str().to_owned(),
-                reason: String::from_utf8_lossy(&message.payload).into_owned(),
-            }),
+            tokio::time::sleep(pause).await;
         }
+    }
+}
+
+fn read<Rep: DeserializeOwned>(call: &'static str, reply: &Reply) -> Result<Rep, CallError> {
+    rpc::from_slice(&reply.payload).map_err(|error| CallError::Broken {
+        call,
+        reason: format!("expected this call's reply, found: {error}"),
+    })
+}
+
+impl fmt::Debug for Calls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Calls").field("timeout", &self.timeout).finish_non_exhaustive()
     }
 }

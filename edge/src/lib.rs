@@ -3,11 +3,35 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`config`] | every setting |
+//! | [`listener`] | accepting connections within a limit |
+//! | [`session`] | one connection: a state machine without I/O and the task that drives it |
+//! | [`outbox`], [`registry`] | how the rest of the node reaches a session, and finds it |
+//! | [`publisher`] | accepted frames on their way to the broker, batched by lane |
+//! | [`deliver`] | what workers send to this node's sessions |
 //! | [`calls`] | questions to the workers, over NATS request and reply |
-//! | [`ready`] | whether this node can serve |
+//! | [`node`] | the node's name, heartbeat and directory epoch |
+//! | [`broker`] | the connection to NATS |
 //! | [`http`] | the HTTP API, answered by workers |
+//! | [`start`](mod@start), [`drain`] | putting a node together, and its ordered end |
+//! | [`context`], [`metric`], [`ready`], [`backoff`] | what these share |
 
+pub mod backoff;
+pub mod broker;
 pub mod calls;
 pub mod config;
+pub mod context;
+pub mod deliver;
+pub mod drain;
 pub mod http;
+pub mod listener;
+pub mod metric;
+pub mod node;
+pub mod outbox;
+pub mod publisher;
 pub mod ready;
+pub mod registry;
+pub mod session;
+pub mod start;
+
+pub use start::{Listeners, Running, StartError, start, start_on};

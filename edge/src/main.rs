@@ -1,2 +1,48 @@
-//! Placeholder.
-fn main() {}
+//! The edge process: configuration, telemetry, run, drain.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use edge::config::{DEFAULT, EdgeConfig, RULES};
+use shared::{
+    config::{Args, Start},
+    telemetry,
+};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let config: EdgeConfig = match Args::parse().start(DEFAULT, RULES) {
+        Start::Run(config) => config,
+        Start::Exit(code) => return code,
+    };
+    match run(config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(config: EdgeConfig) -> anyhow::Result<()> {
+    telemetry::init_log(&config.log)?;
+    telemetry::install(telemetry::Part::Edge)?;
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let shutdown = CancellationToken::new();
+    let running = edge::start(config, shutdown.clone()).await?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("asked to stop: sessions are closed, what they sent goes to the broker first");
+    shutdown.cancel();
+    for straggler in running.join().await.stragglers {
+        tracing::warn!(straggler, "did not end in time");
+    }
+    Ok(())
+}

@@ -1,22 +1,44 @@
-//! Whether this node can serve: the broker is connected and a worker answered the last heartbeat within the lease.
+//! Whether this node can serve: the broker is connected, a worker answered a heartbeat within the lease, and it does
+//! not drain.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use shared::telemetry::{self, Condition};
 
-/// Shared by whoever learns it (the heartbeat) and whoever tells it (`/readyz`).
-#[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+/// Shared by whoever learns it (the heartbeat) and whoever tells it (`/readyz` on both ports).
+#[derive(Debug, Clone)]
+pub struct Readiness {
+    process: telemetry::Readiness,
+    workers: Condition,
+}
+
+impl Default for Readiness {
+    fn default() -> Self {
+        let process = telemetry::Readiness::new();
+        Self { workers: process.condition("workers"), process }
+    }
+}
 
 impl Readiness {
     /// Whether the node can serve now.
     pub fn is_ready(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.process.is_ready()
     }
 
     /// Says that it can, or cannot.
     pub fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::Relaxed);
+        if ready {
+            self.workers.met();
+        } else {
+            self.unmet("expected a worker to answer this node's heartbeat, found none that does");
+        }
+    }
+
+    /// Says that it cannot, and why.
+    pub fn unmet(&self, reason: &str) {
+        self.workers.unmet(reason);
+    }
+
+    /// The same, for the process's own port.
+    pub fn process(&self) -> telemetry::Readiness {
+        self.process.clone()
     }
 }

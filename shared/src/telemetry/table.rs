@@ -79,6 +79,10 @@ metrics! {
     EdgeBacklogEntered = Edge Counter "im_edge_backlog_entered_total" ["reason": OPEN] "Times that a session entered backlog mode.";
     EdgeOutboxOverflows = Edge Counter "im_edge_outbox_overflows_total" [] "Times that a session's outbox was full.";
     EdgeAcks = Edge Counter "im_edge_acks_total" ["level": ["ack", "read"]] "Acknowledgements from clients.";
+    EdgeAcksUnmatched = Edge Counter "im_edge_acks_unmatched_total" [] "Acknowledgements of nothing that waits for one.";
+    EdgeNotesDropped = Edge Counter "im_edge_notes_dropped_total" []
+        "Cursor moves, reads and receipts dropped because no worker took them for too long; deliveries repeat.";
+    EdgeSessionPanics = Edge Counter "im_edge_session_panics_total" [] "Sessions ended by a bug of this process.";
     EdgeCursorMoves = Edge Counter "im_edge_cursor_moves_total" ["result": RESULT] "Cursor moves passed to workers.";
     EdgeRegisters = Edge Counter "im_edge_registers_total" ["result": RESULT] "Calls that registered sessions again.";
     EdgeHeartbeats = Edge Counter "im_edge_heartbeats_total" ["result": RESULT] "Heartbeats to the workers.";

@@ -1,0 +1,125 @@
+//! `session.connect`: logins that gather while the last calls are under way go out as one.
+
+use std::{sync::Arc, time::Duration};
+
+use shared::{
+    command::Code,
+    ids::NodeId,
+    rpc::{Connect, ConnectBatch, ConnectReply, ConnectResult},
+};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::{CallError, Calls};
+
+/// The most logins of one call.
+const BATCH: usize = 500;
+/// Calls under way at a time.
+const CALLS: usize = 4;
+/// Logins that wait for a call. When full, a connection waits with its login; its socket is not read meanwhile.
+const QUEUE: usize = 4096;
+
+const CALL: &str = "session.connect";
+
+/// Hands logins to the workers. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Logins {
+    queue: mpsc::Sender<Waiting>,
+    timeout: Duration,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    login: Connect,
+    answer: oneshot::Sender<Result<ConnectResult, CallError>>,
+}
+
+impl Logins {
+    /// Starts the task that gathers them; it ends when the last handle is gone.
+    pub fn start(calls: Calls, node: NodeId, server: String, port: u16) -> Self {
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        let timeout = calls.timeout();
+        tokio::spawn(gather(calls, waiting, ConnectBatch { node, server, port, logins: Vec::new() }));
+        Self { queue, timeout }
+    }
+
+    /// One login.
+    ///
+    /// # Errors
+    /// [`CallError`]: with `Refused` the login itself was turned down, all else means try again.
+    pub async fn connect(&self, login: Connect) -> Result<ConnectResult, CallError> {
+        let gone = |_| CallError::Broken { call: CALL, reason: "this node is shutting down".into() };
+        let (answer, answered) = oneshot::channel();
+        let asked = async {
+            self.queue.send(Waiting { login, answer }).await.map_err(|_| gone(()))?;
+            answered.await.map_err(|_| gone(()))?
+        };
+        // The call has its own deadline; this one bounds the wait for a call as well.
+        let result = tokio::time::timeout(self.timeout * 2, asked)
+            .await
+            .map_err(|_| CallError::TimedOut { call: CALL, after: self.timeout * 2 })??;
+        match result.code {
+            Some(code) => {
+                Err(CallError::Refused { call: CALL, code, reason: result.reason.unwrap_or_default() })
+            }
+            None => Ok(result),
+        }
+    }
+}
+
+async fn gather(calls: Calls, mut waiting: mpsc::Receiver<Waiting>, empty: ConnectBatch) {
+    let permits = Arc::new(Semaphore::new(CALLS));
+    while let Some(first) = waiting.recv().await {
+        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        let mut logins = vec![first];
+        while logins.len() < BATCH
+            && let Ok(more) = waiting.try_recv()
+        {
+            logins.push(more);
+        }
+        // Whoever has stopped waiting must not get a session that replaces the one it has now.
+        logins.retain(|login| !login.answer.is_closed());
+        let (calls, batch) = (calls.clone(), empty.clone());
+        tokio::spawn(async move {
+            connect(&calls, batch, logins).await;
+            drop(permit);
+        });
+    }
+}
+
+async fn connect(calls: &Calls, mut batch: ConnectBatch, logins: Vec<Waiting>) {
+    if logins.is_empty() {
+        return;
+    }
+    let (asked, answers): (Vec<_>, Vec<_>) = logins.into_iter().map(|one| (one.login, one.answer)).unzip();
+    batch.logins = asked;
+    let reply = calls.call::<_, ConnectReply>(CALL, &batch, calls.timeout()).await;
+    let results: Vec<_> = match reply {
+        Ok(reply) if reply.results.len() == answers.len() => reply.results.into_iter().map(Ok).collect(),
+        Ok(reply) => {
+            let reason = format!("expected {} results, found {}", answers.len(), reply.results.len());
+            tracing::error!(call = CALL, reason, "a worker's reply does not fit its call");
+            vec![Err(CallError::Broken { call: CALL, reason }); answers.len()]
+        }
+        Err(error) => {
+            tracing::warn!(%error, logins = answers.len(), "logins have no answer");
+            vec![Err(error); answers.len()]
+        }
+    };
+    for (answer, result) in answers.into_iter().zip(results) {
+        // A connection that has gone meanwhile does not want its answer; its number is simply never used.
+        answer.send(result).ok();
+    }
+}
+
+impl CallError {
+    /// What a client is told of a login that failed: the worker's own words, or that it should try again.
+    pub fn for_login(&self) -> (Code, &str) {
+        match self {
+            Self::Refused { code, reason, .. } => (Code::parse(code).unwrap_or(Code::Unavailable), reason),
+            _ => (
+                Code::Unavailable,
+                "expected a worker to check the login, found none that answers; try again",
+            ),
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What workers send to this node: taken strictly in order, queued at its sessions, then confirmed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use metrics::Counter;
+use shared::{
+    delivery::{self, Delivery, Push},
+    telemetry::Metric,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    context::Context,
+    outbox::{Close, Item, Outbox},
+};
+
+/// Hands deliveries to sessions.
+#[derive(Debug)]
+pub struct Deliver {
+    context: Arc<Context>,
+    counters: Counters,
+}
+
+struct Counters {
+    push: Counter,
+    answer: Counter,
+    receipt: Counter,
+    replaced: Counter,
+    revoked: Counter,
+    resync: Counter,
+    batches: Counter,
+    unreadable: Counter,
+}
+
+impl Deliver {
+    /// For the sessions of this node.
+    pub fn new(context: Arc<Context>) -> Self {
+        let kind = |kind: &'static str| Metric::EdgeDeliveries.counter(&[("kind", kind)]);
+        let batches = |result: &'static str| Metric::EdgeDeliveryBatches.counter(&[("result", result)]);
+        let counters = Counters {
+            push: kind("push"),
+            answer: kind("answer"),
+            receipt: kind("receipt"),
+            replaced: kind("replaced"),
+            revoked: kind("revoked"),
+            resync: kind("resync"),
+            batches: batches("ok"),
+            unreadable: batches("error"),
+        };
+        Self { context, counters }
+    }
+
+    /// Handles what comes on the node's subject until `shutdown`.
+    pub async fn run(
+        self,
+        mut subscription: async_nats::Subscriber,
+        client: async_nats::Client,
+        shutdown: CancellationToken,
+    ) {
+        loop {
+            let message = tokio::select! {
+                () = shutdown.cancelled() => return,
+                message = subscription.next() => message,
+            };
+            let Some(message) = message else {
+                return tracing::error!("the subscription to this node's subject has ended");
+            };
+            self.batch(&message.payload);
+            // An empty reply is the confirmation: everything is queued, or its session will read its backlog.
+            if let Some(reply) = message.reply
+                && let Err(error) = client.publish(reply, Bytes::new()).await
+            {
+                tracing::debug!(%error, "a confirmation could not be sent; the worker will ask for a resync");
+            }
+        }
+    }
+
+    /// One batch, in order.
+    pub fn batch(&self, batch: &Bytes) {
+        match delivery::decode(batch) {
+            Ok(deliveries) => {
+                self.counters.batches.increment(1);
+                deliveries.into_iter().for_each(|delivery| self.one(delivery));
+            }
+            Err(error) => {
+                // Whatever it held is stored: reading the backlogs brings it. Sending it again would not.
+                tracing::error!(%error, bytes = batch.len(), "a delivery batch cannot be read");
+                self.counters.unreadable.increment(1);
+                self.context.resync("unreadable");
+            }
+        }
+    }
+
+    fn one(&self, delivery: Delivery) {
+        let registry = &self.context.registry;
+        match delivery {
+            Delivery::Push(push) => {
+                self.counters.push.increment(1);
+                self.push(push);
+            }
+            Delivery::Answer { user, session, place, body } => {
+                self.counters.answer.increment(1);
+                let body = Bytes::copy_from_slice(&body);
+                registry.of_user(user, |one| {
+                    if one.who.session == session {
+                        self.queue(one, Item::Answer { place, body: body.clone() });
+                    }
+                });
+            }
+            Delivery::Receipt { user, device, key, body } => {
+                self.counters.receipt.increment(1);
+                let body = Bytes::copy_from_slice(&body);
+                registry.of_user(user, |one| {
+                    if one.who.device == device {
+                        self.queue(one, Item::Receipt(Box::new((key.clone(), body.clone()))));
+                    }
+                });
+            }
+            Delivery::Replaced { user, device, below } => {
+                self.counters.replaced.increment(1);
+                registry.of_user(user, |one| {
+                    if one.who.device == device && one.who.session < below {
+                        one.close(Close::Replaced);
+                    }
+                });
+            }
+            Delivery::Revoked { user, device } => {
+                self.counters.revoked.increment(1);
+                registry.of_user(user, |one| {
+                    if device.as_ref().is_none_or(|device| one.who.device == *device) {
+                        one.close(Close::Revoked);
+                    }
+                });
+            }
+            Delivery::Resync => {
+                self.counters.resync.increment(1);
+                self.context.resync("asked");
+            }
+        }
+    }
+
+    fn push(&self, mut push: Push) {
+        // A copy of its own: a frame that waits for a slow client must not keep a whole batch in memory. All sessions
+        // that get it share this one.
+        push.body = Bytes::copy_from_slice(&push.body);
+        let push = Arc::new(push);
+        let mut found = 0;
+        for user in &push.to {
+            found += self.context.registry.of_user(*user, |one| {
+                if push.skip != Some(one.who.session) {
+                    self.queue(one, Item::Push(push.clone()));
+                }
+            });
+        }
+        if found == 0 {
+            self.context.metrics.nobody.increment(1);
+        }
+    }
+
+    fn queue(&self, session: &Outbox, item: Item) {
+        if !session.queue(item, self.context.limits.outbox) {
+            self.context.metrics.overflows.increment(1);
+        }
+    }
+}
+
+impl std::fmt::Debug for Counters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Counters")
+    }
+}

@@ -1,0 +1,83 @@
+//! The ordered end of a node: sessions, then what they sent, then what they had to tell. Each step has a deadline, and
+//! what misses it is named.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    task::{JoinHandle, JoinSet},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{context::Context, listener, outbox::Close};
+
+/// How long each step may take.
+const STEP: Duration = Duration::from_secs(5);
+
+/// What missed its deadline; empty: all ended in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DrainOutcome {
+    /// One line each, for people.
+    pub stragglers: Vec<String>,
+}
+
+/// Everything that ends.
+#[derive(Debug)]
+pub struct Draining {
+    /// The node.
+    pub context: Arc<Context>,
+    /// Its connections; nothing is accepted any more.
+    pub connections: JoinSet<()>,
+    /// The task that sends the sessions' notes.
+    pub notes: JoinHandle<()>,
+    /// Ends that task.
+    pub notes_end: CancellationToken,
+    /// Ends what is left: deliveries, heartbeat, registration.
+    pub rest: CancellationToken,
+    /// The tasks that this ends, by name.
+    pub tasks: Vec<(&'static str, JoinHandle<()>)>,
+}
+
+impl Draining {
+    /// Ends all of it in order.
+    pub async fn run(mut self) -> DrainOutcome {
+        let mut outcome = DrainOutcome::default();
+        self.sessions(&mut outcome).await;
+        for (lane, frames) in self.context.publisher.drain(STEP).await {
+            self.context.metrics.vanished.increment(frames as u64);
+            outcome.stragglers.push(format!("lane {}: {frames} frames that the broker did not take", lane.0));
+        }
+        self.notes_end.cancel();
+        if timeout(STEP, self.notes).await.is_err() {
+            outcome.stragglers.push("acknowledgements and ended sessions that no worker took".to_owned());
+        }
+        self.rest.cancel();
+        for (name, task) in self.tasks {
+            match timeout(STEP, task).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => outcome.stragglers.push(format!("{name}: {error}")),
+                Err(_) => outcome.stragglers.push(format!("{name}: still running")),
+            }
+        }
+        outcome
+    }
+
+    /// Tells every session to write what it has and close.
+    async fn sessions(&mut self, outcome: &mut DrainOutcome) {
+        self.context.registry.for_all(|session| session.close(Close::Drain));
+        let ending = async {
+            while let Some(ended) = self.connections.join_next().await {
+                listener::reaped(&self.context, ended);
+            }
+        };
+        if timeout(STEP, ending).await.is_ok() {
+            return;
+        }
+        let mut named = Vec::new();
+        self.context.registry.for_all(|session| named.push(session.who.session.to_string()));
+        let (open, shown) = (self.connections.len(), named.len().min(20));
+        let sessions = named[..shown].join(", ");
+        outcome.stragglers.push(format!("{open} connections, among them sessions {sessions}"));
+        self.connections.shutdown().await;
+    }
+}

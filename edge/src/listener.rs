@@ -1,0 +1,111 @@
+//! Accepts connections, within a limit.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use shared::{
+    command::Code,
+    frame::{self, Form},
+    message::{Refusal, write},
+};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::{JoinError, JoinSet},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{context::Context, session::driver};
+
+/// After the kernel has said that it has no descriptor or memory left.
+const BREATHER: Duration = Duration::from_millis(100);
+/// A silent peer is asked whether it is still there after this long, so that a lost one does not stay for ever.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Accepts until `shutdown`; returns the connections still open. Capacity: `limits.connections`; one more is told so
+/// and closed.
+pub async fn run(listener: TcpListener, context: Arc<Context>, shutdown: CancellationToken) -> JoinSet<()> {
+    let permits = Arc::new(Semaphore::new(context.limits.connections.min(Semaphore::MAX_PERMITS)));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => return connections,
+            Some(ended) = connections.join_next() => {
+                reaped(&context, ended);
+                continue;
+            }
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(BREATHER).await;
+                continue;
+            }
+        };
+        let Ok(permit) = permits.clone().try_acquire_owned() else {
+            context.metrics.refused_connections.increment(1);
+            refuse(&stream);
+            continue;
+        };
+        if let Err(error) = prepare(&stream) {
+            tracing::debug!(%error, "a connection that is gone already");
+            continue;
+        }
+        context.metrics.opened.increment(1);
+        let open = Open::new(&context);
+        let (context, shutdown) = (context.clone(), shutdown.clone());
+        connections.spawn(async move {
+            driver::run(stream, ip(peer), context, shutdown).await;
+            drop((open, permit));
+        });
+    }
+}
+
+/// Notes the end of a connection's task.
+pub fn reaped(context: &Context, ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        context.metrics.panics.increment(1);
+        tracing::error!(%error, "a session ended by a bug of this process; others go on");
+    }
+}
+
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    SockRef::from(stream)
+        .set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4))
+}
+
+fn refuse(stream: &TcpStream) {
+    let (mut body, mut bytes) = (Vec::new(), Vec::new());
+    let reason =
+        "expected a node with room for one more connection, found this one full; try another, or later";
+    write::refusal(&Refusal::new(Code::Unavailable, reason), &mut body);
+    frame::write(Form::Text, &body, &mut bytes);
+    // A new socket's send buffer is empty, so this fits; whoever has gone already does not need it.
+    stream.try_write(&bytes).ok();
+}
+
+fn ip(peer: SocketAddr) -> std::net::IpAddr {
+    peer.ip().to_canonical()
+}
+
+/// Counts a connection as open until it is dropped, however its task ends.
+#[derive(Debug)]
+struct Open(Arc<Context>);
+
+impl Open {
+    fn new(context: &Arc<Context>) -> Self {
+        context.metrics.connections.increment(1.0);
+        Self(context.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.metrics.connections.decrement(1.0);
+    }
+}

@@ -1,0 +1,118 @@
+//! The edge's own figures: handles taken once, since a look-up by name costs more than adding. What each means stands
+//! in [`shared::telemetry::Metric`].
+
+use metrics::{Counter, Gauge, Histogram};
+use shared::{
+    command::Code,
+    subject::BatchKind,
+    telemetry::{self, Metric},
+};
+
+/// The handles. Made once a node, after the recorder has been installed.
+#[derive(Clone)]
+#[expect(missing_docs, reason = "named as in shared::telemetry::Metric")]
+pub struct Metrics {
+    pub connections: Gauge,
+    pub opened: Counter,
+    pub refused_connections: Counter,
+    pub sessions: Gauge,
+    pub backlog_sessions: Gauge,
+    pub paused_sessions: Gauge,
+    pub login_seconds: Histogram,
+    pub heartbeats: Counter,
+    pub publish_batches: Counter,
+    pub publish_frames: Counter,
+    pub publish_bytes: Counter,
+    pub publish_retries: Counter,
+    pub publish_seconds: Histogram,
+    pub publish_batch_frames: Histogram,
+    pub vanished: Counter,
+    pub written: Counter,
+    pub noted: Counter,
+    pub duplicates: Counter,
+    pub nobody: Counter,
+    pub overflows: Counter,
+    pub backlog_frames: Counter,
+    pub acks: Counter,
+    pub reads: Counter,
+    pub acks_unmatched: Counter,
+    pub notes_dropped: Counter,
+    pub panics: Counter,
+    accepted: [Counter; 3],
+}
+
+impl Metrics {
+    /// Handles of the recorder that is installed now.
+    pub fn new() -> Self {
+        let counter = |metric: Metric| metric.counter(&[]);
+        let drop = |reason: &'static str| Metric::EdgeDrops.counter(&[("reason", reason)]);
+        let opened = |result: &'static str| Metric::EdgeConnectionsOpened.counter(&[("result", result)]);
+        let acks = |level: &'static str| Metric::EdgeAcks.counter(&[("level", level)]);
+        Self {
+            connections: Metric::EdgeConnections.gauge(&[]),
+            opened: opened("accepted"),
+            refused_connections: opened("refused"),
+            sessions: Metric::EdgeSessions.gauge(&[]),
+            backlog_sessions: Metric::EdgeBacklogSessions.gauge(&[]),
+            paused_sessions: Metric::EdgePausedSessions.gauge(&[]),
+            login_seconds: Metric::EdgeLoginSeconds.histogram(&[]),
+            heartbeats: counter(Metric::EdgeHeartbeatsAnswered),
+            publish_batches: counter(Metric::EdgePublishBatches),
+            publish_frames: counter(Metric::EdgePublishFrames),
+            publish_bytes: counter(Metric::EdgePublishBytes),
+            publish_retries: counter(Metric::EdgePublishRetries),
+            publish_seconds: Metric::EdgePublishSeconds.histogram(&[]),
+            publish_batch_frames: Metric::EdgePublishBatchFrames.histogram(&[]),
+            vanished: counter(Metric::EdgeFramesVanished),
+            written: counter(Metric::EdgeFramesWritten),
+            noted: drop("noted"),
+            duplicates: drop("duplicate"),
+            nobody: drop("nobody"),
+            overflows: counter(Metric::EdgeOutboxOverflows),
+            backlog_frames: counter(Metric::EdgeBacklogFrames),
+            acks: acks("ack"),
+            reads: acks("read"),
+            acks_unmatched: counter(Metric::EdgeAcksUnmatched),
+            notes_dropped: counter(Metric::EdgeNotesDropped),
+            panics: counter(Metric::EdgeSessionPanics),
+            accepted: ["m", "gm", "r"].map(|kind| Metric::EdgeFramesAccepted.counter(&[("kind", kind)])),
+        }
+    }
+
+    /// A frame was taken for publishing.
+    pub fn accepted(&self, kind: BatchKind) {
+        let [message, group, request] = &self.accepted;
+        match kind {
+            BatchKind::Message => message.increment(1),
+            BatchKind::GroupMessage => group.increment(1),
+            BatchKind::Request | BatchKind::Mixed => request.increment(1),
+        }
+    }
+
+    /// A connection ended, and why.
+    pub fn closed(&self, reason: &'static str) {
+        telemetry::count(Metric::EdgeConnectionsClosed, &[("reason", reason)], 1);
+    }
+
+    /// A frame or request was refused by this node.
+    pub fn refused(&self, code: Code) {
+        telemetry::count(Metric::EdgeFramesRefused, &[("code", code.as_str())], 1);
+    }
+
+    /// A session began to read from the backlog, and why.
+    pub fn behind(&self, reason: &'static str) {
+        telemetry::count(Metric::EdgeBacklogEntered, &[("reason", reason)], 1);
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Metrics")
+    }
+}

@@ -1,0 +1,157 @@
+//! This start of this node: its name, its heartbeat, and what follows when nobody answered for a while.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`epoch`] | under which directory epoch its sessions stand, and writing them there again |
+
+pub mod epoch;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use shared::{
+    ids::{InvalidId, NodeId},
+    rpc::{self, Heartbeat, HeartbeatReply},
+    subject::Subjects,
+    telemetry::{self, Metric},
+};
+use tokio::{sync::watch, time::MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use crate::{broker::Link, context::Context, ready::Readiness};
+
+/// A name for this start alone: `{name}-{8 hex digits}`.
+///
+/// # Errors
+/// The name is no part of a node id.
+pub fn identity(name: &str) -> Result<NodeId, InvalidId> {
+    use std::hash::{BuildHasher, RandomState};
+    let random = RandomState::new().hash_one((std::process::id(), std::time::SystemTime::now()));
+    NodeId::new(&format!("{name}-{:08x}", random & 0xffff_ffff))
+}
+
+/// Tells the workers that this node lives, and learns from their answers.
+#[derive(Debug)]
+pub struct Pulse {
+    /// The node.
+    pub context: Arc<Context>,
+    /// Where its heartbeat goes.
+    pub subjects: Subjects,
+    /// The address handed out at login.
+    pub server: String,
+    /// Its port.
+    pub port: u16,
+    /// What the heartbeat decides.
+    pub ready: Readiness,
+    /// How the connection to the broker fares.
+    pub link: watch::Receiver<Link>,
+}
+
+impl Pulse {
+    /// Beats every `interval` until `shutdown`. Without an answer for `lease`, or with the broker lost in between,
+    /// deliveries may have been missed: once an answer comes, every session reads its backlog.
+    pub async fn run(mut self, interval: Duration, lease: Duration, shutdown: CancellationToken) {
+        let mut ticks = tokio::time::interval(interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut state = State { seen: *self.link.borrow(), answered: Instant::now(), missed: None };
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                // A change of the link is looked at without waiting for the next tick.
+                changed = self.link.changed() => if changed.is_err() { return },
+                _ = ticks.tick() => {}
+            }
+            let link = *self.link.borrow_and_update();
+            self.link_changed(&mut state, link);
+            if !link.up {
+                self.ready.unmet("expected a connection to NATS, found none");
+                continue;
+            }
+            match self.beat(lease).await {
+                Ok(reply) => self.answered(&mut state, reply),
+                Err(error) => {
+                    tracing::debug!(%error, "a heartbeat has no answer");
+                    if state.answered.elapsed() > lease {
+                        state.missed.get_or_insert("lease");
+                        self.ready.set(false);
+                    }
+                }
+            }
+        }
+    }
+
+    fn link_changed(&self, state: &mut State, link: Link) {
+        telemetry::set(Metric::EdgeBrokerConnected, &[], f64::from(u8::from(link.up)));
+        if link.lost != state.seen.lost {
+            state.missed.get_or_insert("disconnected");
+        }
+        if link.dropped != state.seen.dropped {
+            state.missed.get_or_insert("slow_consumer");
+        }
+        state.seen = link;
+    }
+
+    async fn beat(&self, lease: Duration) -> Result<HeartbeatReply, String> {
+        let context = &self.context;
+        let beat = Heartbeat {
+            node: context.node.clone(),
+            server: self.server.clone(),
+            port: self.port,
+            sessions: context.registry.len() as u64,
+            draining: context.is_draining(),
+            epoch: context.epochs.registered(),
+        };
+        let (began, subject) = (Instant::now(), self.subjects.heartbeat(&context.node));
+        let reply =
+            context.calls.once("heartbeat", subject, Bytes::from(rpc::to_vec(&beat)), lease / 2).await;
+        let result = match reply {
+            Ok(reply) => rpc::from_slice(&reply.payload).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        let outcome = if result.is_ok() { "ok" } else { "error" };
+        telemetry::count(Metric::EdgeHeartbeats, &[("result", outcome)], 1);
+        telemetry::observe(Metric::EdgeHeartbeatSeconds, &[], began.elapsed().as_secs_f64());
+        result
+    }
+
+    fn answered(&self, state: &mut State, reply: HeartbeatReply) {
+        // The node's subscription was restored on the same connection before this heartbeat went out.
+        if let Some(why) = state.missed.take() {
+            telemetry::count(Metric::EdgeBrokerLosses, &[("reason", why)], 1);
+            self.context.resync(why);
+        }
+        state.answered = Instant::now();
+        if let Some(epoch) = reply.epoch {
+            self.context.epochs.seen(epoch);
+        }
+        if self.context.is_draining() {
+            self.ready.unmet("expected a node that takes sessions, found it draining");
+        } else {
+            self.ready.set(true);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    seen: Link,
+    answered: Instant,
+    /// Why deliveries may have been missed.
+    missed: Option<&'static str>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_starts_have_two_names() {
+        let (one, other) = (identity("e1").unwrap(), identity("e1").unwrap());
+        assert_ne!(one, other);
+        assert!(one.as_str().starts_with("e1-") && one.as_str().len() == 11, "{one}");
+        assert!(identity("e.1").is_err());
+    }
+}

@@ -1,0 +1,196 @@
+//! What waits for one session: the only way by which the rest of the node reaches it.
+//!
+//! Capacity: `limits.outbox` entries or [`Outbox`]'s bytes. When full: the entry is dropped, counted, and the session
+//! reads its backlog; an answer lost so is asked for again by the client.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use shared::{
+    delivery::{Delivery, Push, ReceiptKey},
+    ids::{Conversation, MessageId, Seq},
+    message::Sender,
+};
+use tokio::sync::{Notify, futures::Notified};
+
+/// One thing for a session to handle, in order.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "named by what they carry; see shared::delivery")]
+pub enum Item {
+    Push(Arc<Push>),
+    Answer {
+        place: Option<(Conversation, Seq)>,
+        body: Bytes,
+    },
+    Receipt(Box<(ReceiptKey, Bytes)>),
+    /// The broker holds this message, and its sender wanted to know.
+    Queued(MessageId),
+    /// The backlog read under way has ended.
+    Page(Page),
+}
+
+/// How a backlog read ended.
+#[derive(Debug, Clone)]
+pub enum Page {
+    /// With entries, and whether there are more.
+    Read(Vec<Delivery>, bool),
+    /// The worker says that this session is over.
+    Over,
+}
+
+/// Why a session is told to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Close {
+    /// Its device logged in again.
+    Replaced,
+    /// Its token is gone.
+    Revoked,
+    /// This node is draining.
+    Drain,
+}
+
+/// One session, as the rest of the node sees it.
+#[derive(Debug)]
+pub struct Outbox {
+    /// Whose it is.
+    pub who: Arc<Sender>,
+    state: Mutex<State>,
+    wake: Notify,
+    unpublished: AtomicU32,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    items: VecDeque<Item>,
+    bytes: usize,
+    behind: Option<&'static str>,
+    close: Option<Close>,
+    gone: bool,
+}
+
+/// All that has gathered.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Taken {
+    /// In order of arrival.
+    pub items: VecDeque<Item>,
+    /// Something was dropped or may have been, and why: read the backlog.
+    pub behind: Option<&'static str>,
+    /// End, after the items.
+    pub close: Option<Close>,
+}
+
+/// The most bytes of frames that wait for one session.
+pub const MAX_BYTES: usize = 1 << 20;
+
+impl Outbox {
+    /// An empty one.
+    pub fn new(who: Arc<Sender>) -> Self {
+        Self { who, state: Mutex::default(), wake: Notify::new(), unpublished: AtomicU32::new(0) }
+    }
+
+    /// Queues an item. False: it was full, the item is dropped and the session will read its backlog.
+    pub fn queue(&self, item: Item, capacity: usize) -> bool {
+        let mut state = self.state();
+        if state.gone {
+            return true;
+        }
+        let size = item.size();
+        let page = matches!(item, Item::Page(_));
+        // A page is never dropped: there is at most one, and the session waits for it.
+        let room = page || (state.items.len() < capacity && state.bytes + size <= MAX_BYTES.max(size));
+        if room {
+            state.bytes += size;
+            state.items.push_back(item);
+        } else {
+            state.behind = Some("overflow");
+        }
+        drop(state);
+        self.wake.notify_one();
+        room
+    }
+
+    /// Something may have been missed: the session is to read its backlog, and why.
+    pub fn behind(&self, why: &'static str) {
+        self.state().behind = Some(why);
+        self.wake.notify_one();
+    }
+
+    /// Tells the session to end. The first reason stands.
+    pub fn close(&self, why: Close) {
+        self.state().close.get_or_insert(why);
+        self.wake.notify_one();
+    }
+
+    /// The session has ended: nothing is kept any more.
+    pub fn gone(&self) {
+        *self.state() = State { gone: true, ..State::default() };
+    }
+
+    /// Whether the session has ended.
+    pub fn is_gone(&self) -> bool {
+        self.state().gone
+    }
+
+    /// Takes all that has gathered.
+    pub fn take(&self) -> Taken {
+        let mut state = self.state();
+        state.bytes = 0;
+        Taken {
+            items: std::mem::take(&mut state.items),
+            behind: std::mem::take(&mut state.behind),
+            close: state.close,
+        }
+    }
+
+    /// Wakes the session to look around.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Until somebody wakes the session; at once if somebody has.
+    pub fn woken(&self) -> Notified<'_> {
+        self.wake.notified()
+    }
+
+    /// One more frame of this session has been given to the publisher.
+    pub fn publishing(&self) {
+        self.unpublished.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The broker holds this many frames of the session. Wakes it if it waited below `limit`.
+    pub fn published(&self, frames: u32, limit: usize) {
+        let before = self.unpublished.fetch_sub(frames, Ordering::Relaxed) as usize;
+        if before >= limit && before - (frames as usize) < limit {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Frames given to the publisher that the broker has not confirmed.
+    pub fn unpublished(&self) -> usize {
+        self.unpublished.load(Ordering::Relaxed) as usize
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it holds this; a poisoned lock would still hold a whole state.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Item {
+    fn size(&self) -> usize {
+        match self {
+            Self::Push(push) => push.body.len(),
+            Self::Answer { body, .. } => body.len(),
+            Self::Receipt(receipt) => receipt.1.len(),
+            Self::Queued(id) => id.as_str().len(),
+            Self::Page(_) => 0,
+        }
+    }
+}

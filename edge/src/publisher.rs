@@ -1,0 +1,100 @@
+//! Accepted frames on their way to the broker: one ordered queue and one task a lane.
+//!
+//! What has gathered while the last publish was under way goes out as one broker message; idle, a frame leaves at
+//! once; no timer. Capacity: `publisher.queue_frames` a lane; when full the session keeps its frame and is not read.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`batch`] | the queue of one lane as batches, without I/O |
+//! | [`lane`] | the task that publishes them, each until the broker confirms it |
+//! | [`sink`] | one publish and its confirmation: JetStream in earnest, a closure in tests |
+
+pub mod batch;
+pub mod lane;
+pub mod sink;
+
+use std::{sync::Arc, time::Duration};
+
+use shared::{
+    ids::NodeId,
+    message::Accepted,
+    subject::{Lane, Subjects},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::{lane::LaneQueue, sink::Sink};
+use crate::{metric::Metrics, outbox::Outbox, session::Stamped};
+
+/// Every lane's queue. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Publisher {
+    lanes: Arc<[Arc<LaneQueue>]>,
+    tasks: TaskTracker,
+    ending: CancellationToken,
+}
+
+/// How a publisher works.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Lanes of the stream.
+    pub lanes: u16,
+    /// The longest batch, bytes.
+    pub batch_bytes: usize,
+    /// Frames that wait in a lane.
+    pub queue_frames: usize,
+    /// How long the broker may take to confirm a batch.
+    pub timeout: Duration,
+    /// A session waits while this many of its frames are not confirmed.
+    pub unpublished: usize,
+}
+
+impl Publisher {
+    /// Starts a task a lane.
+    pub fn start(
+        sink: Arc<dyn Sink>,
+        subjects: &Subjects,
+        node: &NodeId,
+        settings: Settings,
+        metrics: &Metrics,
+    ) -> Self {
+        let (tasks, ending) = (TaskTracker::new(), CancellationToken::new());
+        let lanes: Arc<[_]> = (0..settings.lanes)
+            .map(|lane| {
+                Arc::new(LaneQueue::new(
+                    Lane(lane),
+                    subjects.clone(),
+                    node.clone(),
+                    settings,
+                    metrics.clone(),
+                ))
+            })
+            .collect();
+        for lane in lanes.iter() {
+            tasks.spawn(lane.clone().run(sink.clone(), ending.clone()));
+        }
+        tasks.close();
+        Self { lanes, tasks, ending }
+    }
+
+    /// Takes a frame. False: its lane is full; the session will be woken when there is room, and tries again.
+    pub fn take(&self, frame: &Stamped, session: &Arc<Outbox>) -> bool {
+        let frame: &Accepted = frame.frame();
+        let lane = frame.lane(u16::try_from(self.lanes.len()).unwrap_or(u16::MAX));
+        self.lanes[usize::from(lane.0)].take(frame, session)
+    }
+
+    /// Publishes what is queued, takes no more, and ends. Returns the lanes that did not finish in time, with the
+    /// frames they still hold.
+    pub async fn drain(&self, deadline: Duration) -> Vec<(Lane, usize)> {
+        self.ending.cancel();
+        match tokio::time::timeout(deadline, self.tasks.wait()).await {
+            Ok(()) => Vec::new(),
+            Err(_) => self
+                .lanes
+                .iter()
+                .map(|lane| (lane.lane(), lane.waiting()))
+                .filter(|(_, held)| *held > 0)
+                .collect(),
+        }
+    }
+}

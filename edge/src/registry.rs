@@ -1,0 +1,136 @@
+//! Which sessions a user has on this node.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use shared::ids::UserId;
+
+use crate::outbox::{Close, Outbox};
+
+const SHARDS: usize = 64;
+
+type Shard = HashMap<UserId, Vec<Arc<Outbox>>>;
+
+/// All sessions of the node. Bounded by `limits.connections`.
+#[derive(Debug)]
+pub struct Registry {
+    shards: Box<[Mutex<Shard>]>,
+    count: AtomicUsize,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), count: AtomicUsize::new(0) }
+    }
+}
+
+impl Registry {
+    /// Adds a session. Of two sessions of one device only the one with the higher number stays: the other is told
+    /// to close, whichever came first.
+    pub fn add(self: &Arc<Self>, session: Arc<Outbox>) -> Entry {
+        let mut shard = self.shard(session.who.user);
+        let sessions = shard.entry(session.who.user).or_insert_with(|| Vec::with_capacity(1));
+        for other in sessions.iter().filter(|other| other.who.device == session.who.device) {
+            let older = if other.who.session < session.who.session { other } else { &session };
+            older.close(Close::Replaced);
+        }
+        sessions.push(session.clone());
+        self.count.fetch_add(1, Ordering::Relaxed);
+        drop(shard);
+        Entry { registry: self.clone(), session }
+    }
+
+    /// Calls `each` for every session of a user; returns how many there are.
+    pub fn of_user(&self, user: UserId, mut each: impl FnMut(&Arc<Outbox>)) -> usize {
+        let shard = self.shard(user);
+        let Some(sessions) = shard.get(&user) else { return 0 };
+        sessions.iter().for_each(&mut each);
+        sessions.len()
+    }
+
+    /// Calls `each` for every session of the node. Sessions that come meanwhile may be left out.
+    pub fn for_all(&self, mut each: impl FnMut(&Arc<Outbox>)) {
+        for shard in &self.shards {
+            lock(shard).values().flatten().for_each(&mut each);
+        }
+    }
+
+    /// Sessions now.
+    pub fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn shard(&self, user: UserId) -> MutexGuard<'_, Shard> {
+        lock(&self.shards[user.0.unsigned_abs() as usize % SHARDS])
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A session's place in the registry: it leaves when this is dropped, however the session ends.
+#[derive(Debug)]
+pub struct Entry {
+    registry: Arc<Registry>,
+    session: Arc<Outbox>,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let user = self.session.who.user;
+        let mut shard = self.registry.shard(user);
+        if let Some(sessions) = shard.get_mut(&user) {
+            sessions.retain(|other| !Arc::ptr_eq(other, &self.session));
+            if sessions.is_empty() {
+                shard.remove(&user);
+            }
+        }
+        drop(shard);
+        self.registry.count.fetch_sub(1, Ordering::Relaxed);
+        self.session.gone();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::{
+        ids::{Device, NodeId, SessionNo},
+        message::Sender,
+    };
+
+    use super::*;
+
+    fn session(user: i64, device: &str, number: i64) -> Arc<Outbox> {
+        Arc::new(Outbox::new(Arc::new(Sender {
+            user: UserId(user),
+            device: Device::new(device).unwrap(),
+            session: SessionNo(number),
+            node: NodeId::new("e1-0").unwrap(),
+        })))
+    }
+
+    #[test]
+    fn a_device_keeps_its_newest_session_whichever_comes_first() {
+        let registry = Arc::new(Registry::default());
+        let (old, new, other) = (session(1, "pad", 5), session(1, "pad", 9), session(1, "phone", 7));
+        let _other = registry.add(other.clone());
+        let _new = registry.add(new.clone());
+        let late = registry.add(old.clone());
+        assert_eq!(old.take().close, Some(Close::Replaced));
+        assert_eq!((new.take().close, other.take().close), (None, None));
+        drop(late);
+        assert!(old.is_gone());
+        assert_eq!((registry.len(), registry.of_user(UserId(1), |_| ())), (2, 2));
+    }
+}

@@ -1,0 +1,27 @@
+//! One client's connection: a state machine without I/O, and the thin task that drives it.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`waiting`] | before the login: a type that cannot publish |
+//! | [`live`] | after it: frames, deliveries, live and backlog mode |
+//! | [`tracks`] | per conversation: what was written, what is acknowledged, where the cursor stands |
+//! | [`output`] | what a step of the state machine wants done |
+//! | [`wire`] | what a driver needs of a connection: TCP now, TLS and WebSocket by the same trait |
+//! | [`frames`] | bytes to entries; what needs no session is answered here |
+//! | [`login`] | a connection until its login |
+//! | [`backlog`] | one read from the workers |
+//! | [`driver`] | the task of one connection |
+//! | [`end`] | how it can end |
+
+pub mod backlog;
+pub mod driver;
+pub mod end;
+pub mod frames;
+pub mod live;
+pub mod login;
+pub mod output;
+pub mod tracks;
+pub mod waiting;
+pub mod wire;
+
+pub use output::{Output, Stamped};

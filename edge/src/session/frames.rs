@@ -1,0 +1,81 @@
+//! Client bytes to entries, with everything answered that needs no session: heartbeats and frames that cannot be read.
+
+use shared::{
+    command::Code,
+    frame::{Decoder, Form, Frame, FrameError},
+    message::{Entry, parse},
+};
+
+use super::{Output, wire::Wire};
+use crate::{context::Context, session::end::End};
+
+/// What the bytes so far hold.
+#[derive(Debug)]
+pub enum Next {
+    /// The entries of one frame.
+    Entries(Vec<Entry>),
+    /// No further whole frame.
+    Nothing,
+    /// The stream can no longer be framed; the error has been answered.
+    Broken,
+}
+
+/// The next frame with entries.
+pub fn next(decoder: &mut Decoder, out: &mut Output, context: &Context) -> Next {
+    loop {
+        let frame = decoder.next();
+        out.set_form(decoder.form().unwrap_or(Form::Text));
+        match frame {
+            Ok(None) => return Next::Nothing,
+            Ok(Some(Frame::Heartbeat)) => {
+                context.metrics.heartbeats.increment(1);
+                out.heartbeat();
+            }
+            Ok(Some(Frame::Bad(reason))) => {
+                context.metrics.refused(Code::Malformed);
+                out.refuse_frame(Code::Malformed, reason);
+            }
+            Ok(Some(Frame::Toml(toml))) => match parse::parse(&toml, &context.parse) {
+                Ok(entries) => return Next::Entries(entries),
+                Err(refusal) => {
+                    context.metrics.refused(refusal.code);
+                    out.refuse(&refusal);
+                }
+            },
+            Err(error) => {
+                let code = match error {
+                    FrameError::Count { .. } => Code::Malformed,
+                    FrameError::TooLong { .. } => Code::TooLong,
+                };
+                context.metrics.refused(code);
+                out.refuse_frame(code, error.to_string());
+                return Next::Broken;
+            }
+        }
+    }
+}
+
+/// What one connection may bring in one go, before others get their turn.
+const READ: usize = 64 * 1024;
+
+thread_local! {
+    /// Where all connections of a thread read into, so that an idle one holds no buffer.
+    static BUFFER: std::cell::RefCell<Box<[u8]>> = std::cell::RefCell::new(vec![0; READ].into());
+}
+
+/// Reads what is there into the decoder. `Some`: the connection has ended.
+pub fn read<W: Wire>(wire: &mut W, decoder: &mut Decoder) -> Option<End> {
+    BUFFER.with_borrow_mut(|buffer| match wire.try_read(buffer) {
+        Ok(0) => Some(End::Clean),
+        Ok(count) => {
+            decoder.feed(&buffer[..count]);
+            None
+        }
+        Err(error)
+            if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted) =>
+        {
+            None
+        }
+        Err(_) => Some(End::Reset),
+    })
+}

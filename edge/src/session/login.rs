@@ -1,0 +1,139 @@
+//! A connection until its login: the deadline, the login call, the place in the registry.
+
+use std::{net::IpAddr, sync::Arc, time::Instant};
+
+use shared::{
+    command::Code,
+    frame::{Decoder, Form},
+    message::{Entry, Login, Sender},
+    rpc::Connect,
+    telemetry::{self, Metric},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Output,
+    end::End,
+    frames::{self, Next},
+    live::Live,
+    waiting::Waiting,
+    wire::{self, Wire},
+};
+use crate::{
+    calls::CallError,
+    context::Context,
+    outbox::{Close, Outbox},
+    registry,
+};
+
+/// A session that has begun.
+#[derive(Debug)]
+pub struct Begun {
+    /// Its state.
+    pub live: Live,
+    /// How the node reaches it.
+    pub outbox: Arc<Outbox>,
+    /// Its place in the registry.
+    pub place: registry::Entry,
+    /// What stood in the login's frame after it.
+    pub rest: Vec<Entry>,
+}
+
+/// Serves the connection until it has logged in.
+///
+/// # Errors
+/// How it ended instead.
+pub async fn run<W: Wire>(
+    wire: &mut W,
+    peer: IpAddr,
+    decoder: &mut Decoder,
+    context: &Arc<Context>,
+    shutdown: &CancellationToken,
+) -> Result<Begun, End> {
+    let deadline = tokio::time::sleep(context.limits.login_seconds.get());
+    tokio::pin!(deadline);
+    let mut ended = None;
+    loop {
+        let mut out = Output::new(decoder.form().unwrap_or(Form::Text));
+        let broken = loop {
+            let mut entries = match frames::next(decoder, &mut out, context) {
+                Next::Entries(entries) => entries.into_iter(),
+                Next::Nothing => break false,
+                Next::Broken => break true,
+            };
+            while let Some(entry) = entries.next() {
+                let Some(login) = Waiting.entry(entry, &mut out) else { continue };
+                if let Some((live, outbox, place)) = attempt(&login, peer, context, &mut out).await {
+                    write(wire, &out, context).await?;
+                    return Ok(Begun { live, outbox, place, rest: entries.collect() });
+                }
+            }
+        };
+        write(wire, &out, context).await?;
+        drop(out);
+        if broken {
+            return Err(End::BadStream);
+        }
+        if let Some(end) = ended {
+            return Err(End::with(end, decoder));
+        }
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return Err(End::Closed(Close::Drain)),
+            () = &mut deadline => return Err(End::LoginDeadline),
+            ready = wire.readable() => ready?,
+        }
+        ended = frames::read(wire, decoder);
+    }
+}
+
+/// One login: the workers' decision, answered.
+async fn attempt(
+    login: &Login,
+    peer: IpAddr,
+    context: &Arc<Context>,
+    out: &mut Output,
+) -> Option<(Live, Arc<Outbox>, registry::Entry)> {
+    let asked = Connect { user: login.user, device: login.device.clone(), token: login.token.clone(), peer };
+    let began = Instant::now();
+    let result = context.logins.connect(asked).await.and_then(|result| match result.session {
+        Some(session) => Ok((session, result.epoch)),
+        None => Err(CallError::Broken {
+            call: "session.connect",
+            reason: "expected a session number or a code, found neither".into(),
+        }),
+    });
+    context.metrics.login_seconds.record(began.elapsed().as_secs_f64());
+    let outcome = match &result {
+        Ok(_) => "ok",
+        Err(CallError::TimedOut { .. }) => "timeout",
+        Err(error) if error.for_login().0 == Code::Unavailable => "unavailable",
+        Err(_) => "refused",
+    };
+    telemetry::count(Metric::EdgeLogins, &[("result", outcome)], 1);
+    let (session, epoch) = match result {
+        Ok(done) => done,
+        Err(error) => {
+            let (code, reason) = error.for_login();
+            context.metrics.refused(code);
+            Waiting.refused(login, code, reason, out);
+            return None;
+        }
+    };
+    let who = Sender { user: login.user, device: login.device.clone(), session, node: context.node.clone() };
+    let who = Arc::new(who);
+    let outbox = Arc::new(Outbox::new(who.clone()));
+    // First where deliveries find it, then everything else: its backlog is read after this, so one of the two has
+    // every message.
+    let place = context.registry.add(outbox.clone());
+    context.epochs.connected(&outbox, epoch.as_deref());
+    if context.is_draining() {
+        outbox.close(Close::Drain);
+    }
+    tracing::debug!(session.id = session.0, user.id = login.user.0, "logged in");
+    Some((Waiting.welcome(login, who, context.limits.unacked, out), outbox, place))
+}
+
+async fn write<W: Wire>(wire: &mut W, out: &Output, context: &Context) -> Result<(), End> {
+    Ok(wire::write_all(wire, &out.bytes, context.limits.write_seconds.get()).await?)
+}

@@ -1,0 +1,97 @@
+//! One conversation of one session.
+
+use std::collections::VecDeque;
+
+use shared::{
+    ids::{Conversation, MessageId, Seq, UserId},
+    message::Sender,
+    rpc::{Cursors, Move},
+};
+
+use super::Clock;
+
+/// How far the session is in it.
+#[derive(Debug)]
+pub(super) struct Track {
+    /// Everything up to here has been written, is the session's own, or is not for it. `None`: as far as the device's
+    /// stored cursor, which this session does not know.
+    pub position: Option<Seq>,
+    /// Written, in order, and not acknowledged.
+    pub pending: VecDeque<Pending>,
+    /// Own frames beyond the position, in order: something before them has not been written.
+    pub own: Vec<Seq>,
+    /// The furthest delivery that was only noted.
+    pub noted: Option<Seq>,
+    /// The cursor as last reported.
+    reported: Seq,
+    /// Once the collector has flushed this generation, that report is stored.
+    reported_in: u64,
+}
+
+/// A delivery without its acknowledgement.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub seq: Seq,
+    pub id: MessageId,
+    pub from: UserId,
+    pub receipt: bool,
+    pub order: u64,
+}
+
+impl Track {
+    /// One whose first known place is `first`: the stored cursor is before it.
+    pub fn new(first: Seq) -> Self {
+        Self {
+            position: None,
+            pending: VecDeque::new(),
+            own: Vec::new(),
+            noted: None,
+            reported: Seq(first.0 - 1),
+            reported_in: 0,
+        }
+    }
+
+    /// Moves the position to `seq` and over the own frames that follow it.
+    pub fn advance(&mut self, seq: Seq) {
+        if self.position.is_none() {
+            // What comes first from the backlog may be before an own frame that made this known.
+            self.reported = self.reported.min(Seq(seq.0 - 1));
+        }
+        let mut position = seq;
+        let behind = self.own.iter().take_while(|own| {
+            let next = own.0 == position.0 + 1;
+            position = if next { **own } else { position };
+            next || **own <= position
+        });
+        let passed = behind.count();
+        self.own.drain(..passed);
+        self.noted = self.noted.filter(|noted| *noted > position);
+        self.position = Some(position);
+    }
+
+    /// Reports the cursor, the delivery before the first unacknowledged one, if it has moved.
+    pub fn settle(&mut self, conversation: Conversation, who: &Sender, clock: Clock, notes: &mut Cursors) {
+        let cursor = self.pending.front().map(|first| Seq(first.seq.0 - 1)).or(self.position);
+        if let Some(cursor) = cursor.filter(|cursor| *cursor > self.reported) {
+            self.reported = cursor;
+            // The collector may have begun its next generation since; one too many does no harm.
+            self.reported_in = clock.gathering + 1;
+            notes.moves.push(Move {
+                user: who.user,
+                device: who.device.clone(),
+                conv: conversation,
+                seq: cursor,
+            });
+        }
+    }
+
+    /// Whether the stored cursor says all that this does.
+    pub fn is_clean(&self, flushed: u64) -> bool {
+        let all_said = self.position.is_none_or(|position| position <= self.reported);
+        self.pending.is_empty()
+            && self.own.is_empty()
+            && self.noted.is_none()
+            && all_said
+            && self.reported_in <= flushed
+    }
+}

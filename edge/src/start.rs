@@ -1,0 +1,275 @@
+//! Putting a node together: listeners, the broker, the tasks, and their ordered end.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicBool, atomic::Ordering},
+};
+
+use shared::{
+    ids::{InvalidId, NodeId},
+    subject::Subjects,
+    telemetry,
+};
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    broker::Broker,
+    calls::{Calls, logins::Logins, notes::Notes},
+    config::EdgeConfig,
+    context::{BACKLOG_READS, Context},
+    deliver::Deliver,
+    drain::{DrainOutcome, Draining},
+    http::{HttpState, limits::Limits as HttpLimits},
+    listener,
+    metric::Metrics,
+    node::{self, Pulse, epoch::Epochs},
+    publisher::{self, Publisher, sink::Stream},
+    ready::Readiness,
+    registry::Registry,
+};
+
+/// The node's listeners, bound.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For clients.
+    pub tcp: TcpListener,
+    /// For the HTTP API.
+    pub http: TcpListener,
+    /// For /metrics, /livez and /readyz.
+    pub metrics: TcpListener,
+}
+
+/// A node could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error("{key} = {address:?}: {source}")]
+    Bind {
+        /// The configuration's key.
+        key: &'static str,
+        /// Its value.
+        address: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The node's name is no part of a node id.
+    #[error("edge.name: {0}")]
+    Name(#[from] InvalidId),
+    /// The broker's URL is not one.
+    #[error("nats.url: {0}")]
+    Broker(#[from] async_nats::ConnectError),
+    /// The node's own subject cannot be subscribed to.
+    #[error("the node's subject: {0}")]
+    Subscribe(#[from] async_nats::SubscribeError),
+    /// A setting that this build does not serve.
+    #[error("{0}")]
+    NotServed(&'static str),
+    /// The file that tells where it listens cannot be written.
+    #[error(transparent)]
+    ReadyFile(io::Error),
+}
+
+impl Listeners {
+    /// Binds what the configuration names.
+    ///
+    /// # Errors
+    /// The first that cannot be bound.
+    pub async fn bind(config: &EdgeConfig) -> Result<Self, StartError> {
+        let bind = async |key: &'static str, address: &str| {
+            TcpListener::bind(address).await.map_err(|source| StartError::Bind {
+                key,
+                address: address.to_owned(),
+                source,
+            })
+        };
+        Ok(Self {
+            tcp: bind("edge.listen", &config.edge.listen).await?,
+            http: bind("edge.http", &config.edge.http).await?,
+            metrics: bind("edge.metrics", &config.edge.metrics).await?,
+        })
+    }
+}
+
+/// A node that runs.
+#[derive(Debug)]
+pub struct Running {
+    /// This start of it.
+    pub node: NodeId,
+    /// Where clients connect.
+    pub tcp: SocketAddr,
+    /// Where its HTTP API is.
+    pub http: SocketAddr,
+    /// Where its figures are.
+    pub metrics: SocketAddr,
+    /// Whether it can serve.
+    pub ready: Readiness,
+    join: JoinHandle<DrainOutcome>,
+}
+
+impl Running {
+    /// Until it has ended after `shutdown`, and what missed its deadline.
+    pub async fn join(self) -> DrainOutcome {
+        self.join
+            .await
+            .unwrap_or_else(|error| DrainOutcome { stragglers: vec![format!("the drain itself: {error}")] })
+    }
+}
+
+/// Starts a node on the addresses of its configuration; it ends after `shutdown`.
+///
+/// # Errors
+/// [`StartError`]: nothing runs then.
+pub async fn start(config: EdgeConfig, shutdown: CancellationToken) -> Result<Running, StartError> {
+    let listeners = Listeners::bind(&config).await?;
+    start_on(config, listeners, shutdown).await
+}
+
+/// Starts a node on these listeners.
+///
+/// # Errors
+/// [`StartError`]: nothing runs then.
+pub async fn start_on(
+    config: EdgeConfig,
+    listeners: Listeners,
+    shutdown: CancellationToken,
+) -> Result<Running, StartError> {
+    if !config.edge.compat_listen.is_empty() {
+        return Err(StartError::NotServed(
+            "edge.compat_listen: expected it empty, since this build does not serve it",
+        ));
+    }
+    let node = node::identity(&config.edge.name)?;
+    let addresses = Addresses::of(&listeners)?;
+    let (server, port) = advertised(&config.edge.advertise, addresses.tcp);
+    let broker = Broker::connect(config.nats.url.expose(), node.as_str()).await?;
+    let subjects = Subjects::new(&config.nats.prefix);
+    // Subscribed before anyone hears of this node.
+    let subscription = broker.client().subscribe(subjects.node(&node)).await?;
+    let context = Arc::new(context(&config, &broker, &subjects, &node, &server, port));
+    let ready = Readiness::default();
+
+    let (rest, notes_end) = (CancellationToken::new(), CancellationToken::new());
+    let notes = context.notes.clone().run(
+        context.calls.clone(),
+        node.clone(),
+        config.node.cursor_ms.get(),
+        notes_end.clone(),
+    );
+    let pulse =
+        Pulse { context: context.clone(), subjects, server, port, ready: ready.clone(), link: broker.link() };
+    let http = HttpState::new(context.calls.clone(), http_limits(&config), ready.clone());
+    let deliver = Deliver::new(context.clone()).run(subscription, broker.client().clone(), rest.clone());
+    let figures = telemetry::serve(listeners.metrics, ready.process(), rest.clone());
+    let tasks = vec![
+        ("deliveries", tokio::spawn(deliver)),
+        (
+            "heartbeat",
+            tokio::spawn(pulse.run(config.node.heartbeat_ms.get(), config.node.lease_ms.get(), rest.clone())),
+        ),
+        ("registration", tokio::spawn(Epochs::run(context.clone(), rest.clone()))),
+        ("http", tokio::spawn(crate::http::serve(listeners.http, http, shutdown.clone()))),
+        (
+            "figures",
+            tokio::spawn(async move {
+                if let Err(error) = figures.await {
+                    tracing::error!(%error, "the metrics listener has ended");
+                }
+            }),
+        ),
+    ];
+    let notes = tokio::spawn(notes);
+    let accepting = tokio::spawn(listener::run(listeners.tcp, context.clone(), shutdown.clone()));
+    let listening = [("tcp", addresses.tcp), ("http", addresses.http), ("metrics", addresses.metrics)];
+    let written = listening.map(|(name, address)| (name, address.to_string()));
+    let written = written.each_ref().map(|(name, address)| (*name, address.as_str()));
+    telemetry::write_ready_file(&config.edge.ready_file, &written).map_err(StartError::ReadyFile)?;
+    tracing::info!(%node, tcp = %addresses.tcp, http = %addresses.http, metrics = %addresses.metrics, "listening");
+
+    let join = tokio::spawn(async move {
+        shutdown.cancelled().await;
+        context.draining.store(true, Ordering::Relaxed);
+        let connections = accepting.await.unwrap_or_default();
+        let outcome = Draining { context, connections, notes, notes_end, rest, tasks }.run().await;
+        // What is still in the client's own queue: confirmations of the last deliveries.
+        broker.client().flush().await.ok();
+        outcome
+    });
+    Ok(Running {
+        node: node.clone(),
+        tcp: addresses.tcp,
+        http: addresses.http,
+        metrics: addresses.metrics,
+        ready,
+        join,
+    })
+}
+
+fn context(
+    config: &EdgeConfig,
+    broker: &Broker,
+    subjects: &Subjects,
+    node: &NodeId,
+    server: &str,
+    port: u16,
+) -> Context {
+    let metrics = Metrics::new();
+    let settings = publisher::Settings {
+        lanes: config.nats.lanes,
+        batch_bytes: config.publisher.batch_bytes,
+        queue_frames: config.publisher.queue_frames,
+        timeout: config.publisher.timeout_seconds.get(),
+        unpublished: config.limits.unpublished,
+    };
+    let stream = Arc::new(Stream::new(broker.clone(), settings.timeout));
+    let (timeout, http_timeout) = (config.rpc.timeout_seconds.get(), config.rpc.http_timeout_seconds.get());
+    let calls = Calls::new(Arc::new(broker.client().clone()), subjects.clone(), timeout, http_timeout);
+    Context {
+        node: node.clone(),
+        limits: config.limits.clone(),
+        parse: config.limits.frame(),
+        registry: Arc::new(Registry::default()),
+        publisher: Publisher::start(stream, subjects, node, settings, &metrics),
+        logins: Logins::start(calls.clone(), node.clone(), server.to_owned(), port),
+        calls,
+        notes: Notes::new(metrics.clone()),
+        epochs: Epochs::default(),
+        metrics,
+        backlog_reads: Semaphore::new(BACKLOG_READS),
+        draining: AtomicBool::new(false),
+    }
+}
+
+fn http_limits(config: &EdgeConfig) -> HttpLimits {
+    HttpLimits { body_bytes: config.limits.http_body_bytes, ..HttpLimits::default() }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Addresses {
+    tcp: SocketAddr,
+    http: SocketAddr,
+    metrics: SocketAddr,
+}
+
+impl Addresses {
+    fn of(listeners: &Listeners) -> Result<Self, StartError> {
+        let address = |key: &'static str, listener: &TcpListener| {
+            let told = listener.local_addr();
+            told.map_err(|source| StartError::Bind { key, address: "(bound already)".to_owned(), source })
+        };
+        Ok(Self {
+            tcp: address("edge.listen", &listeners.tcp)?,
+            http: address("edge.http", &listeners.http)?,
+            metrics: address("edge.metrics", &listeners.metrics)?,
+        })
+    }
+}
+
+/// What a login is told: the configured address, or the one listened on.
+fn advertised(advertise: &str, listen: SocketAddr) -> (String, u16) {
+    let configured = advertise.rsplit_once(':').and_then(|(server, port)| Some((server, port.parse().ok()?)));
+    configured
+        .map_or_else(|| (listen.ip().to_string(), listen.port()), |(server, port)| (server.to_owned(), port))
+}
