@@ -1,0 +1,125 @@
+//! From nowhere to a logged-in connection: which node, TCP, login.
+
+use std::time::Duration;
+
+use super::{
+    Connection, Options,
+    handle::Refused,
+    http::{ApiError, Failed},
+};
+use crate::command::{Code, RequestName};
+
+/// Why an attempt failed.
+#[derive(Debug)]
+pub enum Failure {
+    /// Trying again will not help.
+    Refused(Refused),
+    /// It may; what happened, for people.
+    Again(String),
+}
+
+/// Remembers between attempts where to go.
+#[derive(Debug)]
+pub struct Dialer {
+    server: Option<String>,
+    /// The server failed last time: the API is asked for another one.
+    failed: bool,
+    before: bool,
+    retry_after: Duration,
+}
+
+impl Dialer {
+    /// Begins at the configured server, if there is one.
+    pub fn new(options: &Options) -> Self {
+        Self { server: options.server.clone(), failed: false, before: false, retry_after: Duration::ZERO }
+    }
+
+    /// Where it last connected to.
+    pub fn server(&self) -> &str {
+        self.server.as_deref().unwrap_or_default()
+    }
+
+    /// Connects there next.
+    pub fn go_to(&mut self, server: String) {
+        self.server = Some(server);
+        self.failed = false;
+    }
+
+    /// How long the server wants to be left alone.
+    pub fn retry_after(&self) -> Duration {
+        self.retry_after
+    }
+
+    /// One attempt.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn dial(&mut self, options: &Options) -> Result<Connection, Failure> {
+        self.retry_after = Duration::ZERO;
+        let server = self.find(options).await?;
+        // Until the login has succeeded this counts as failed; also if this future is dropped.
+        self.failed = true;
+        let again = |error: std::io::Error| Failure::Again(format!("{server}: {error}"));
+        let mut connection =
+            Connection::connect_within(&server, options.connect_timeout).await.map_err(again)?;
+        connection.set_patience(options.login_timeout);
+        let name = if self.before { RequestName::Reconnect } else { RequestName::Login };
+        let answer = connection.login_as(name, options.user, &options.device, options.token.expose()).await;
+        match answer.map_err(again)? {
+            Ok(()) => {
+                self.failed = false;
+                self.before = true;
+                self.server = Some(server);
+                Ok(connection)
+            }
+            Err(refused) => match refused.code {
+                Some(Code::Unavailable | Code::RateLimited) | None => {
+                    Err(Failure::Again(format!("{server}: {refused}")))
+                }
+                Some(_) => Err(Failure::Refused(refused)),
+            },
+        }
+    }
+
+    async fn find(&mut self, options: &Options) -> Result<String, Failure> {
+        let Some(api) = &options.http else {
+            return self.server.clone().ok_or_else(|| Failure::Again("no server is known".to_owned()));
+        };
+        let token = options.token.expose();
+        let found = match &self.server {
+            Some(server) if !self.failed => return Ok(server.clone()),
+            Some(server) => match api.failed(token).await {
+                Ok(Failed::Moved(node)) => Ok(node),
+                // The node lives, yet it could not be reached from here: perhaps another one can.
+                Ok(Failed::Online) => api.reconnect(options.user, token).await,
+                // A login that never reached a node leaves nothing to report as failed.
+                Err(ApiError::Refused { code, .. }) if code != Some(Code::Token) => {
+                    api.reconnect(options.user, token).await
+                }
+                Err(ApiError::Network { .. }) => return Ok(server.clone()),
+                Err(error) => Err(error),
+            },
+            None => api.reconnect(options.user, token).await,
+        };
+        match found {
+            Ok(node) => {
+                let server = node.to_string();
+                self.server = Some(server.clone());
+                Ok(server)
+            }
+            Err(ApiError::Refused { code: code @ Some(Code::Token), reason, .. }) => {
+                Err(Failure::Refused(Refused { code, reason, id: String::new(), t: None }))
+            }
+            Err(error) => {
+                if let ApiError::Refused { retry_after: Some(seconds), .. } = &error {
+                    self.retry_after = Duration::from_secs((*seconds).min(60));
+                }
+                // The API has no node to name: the one that is known may be back.
+                match &self.server {
+                    Some(server) => Ok(server.clone()),
+                    None => Err(Failure::Again(error.to_string())),
+                }
+            }
+        }
+    }
+}
