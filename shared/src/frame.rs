@@ -2,6 +2,11 @@
 //!
 //! Three forms, told apart by first byte and first line: counted (`#<n>\n` then n bytes), text (lines up to a blank
 //! one) and one-line (`[[m]] id = "a" …` up to the newline, handed out as standard TOML by [`crate::dialect`]).
+//!
+//! Each frame is told apart on its own, so a stream may mix them. A blank line ends a text frame even inside a TOML
+//! multi-line string, and outside of a frame it is a heartbeat, also right after a counted or a one-line frame. `\r\n`
+//! ends a line as `\n` does, but for count lines. A first line that opens a header and is not one whole header is
+//! taken as one-line, so that a slip in it is answered at once.
 
 mod counted;
 mod decoder;

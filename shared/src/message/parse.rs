@@ -1,7 +1,11 @@
 //! Client bytes to typed entries, with refusals that say what was expected and what was found.
 //!
 //! A frame is taken whole or refused whole. Keys that nobody knows are ignored, so that clients can be newer than
-//! servers. The shapes that every client sends most are read by hand ([`fast`]); the `toml` crate decides the rest.
+//! servers. `message` of `add_contact`, `members` of `create_group` and `member_id` of `delete_group_member` may be
+//! absent; `lvl = "read"` needs `seq` and whose it is, a delivery's bare `id` is enough for everything else.
+//!
+//! The shapes that every client sends most are read by hand; the `toml` crate decides the rest, and would read those
+//! no differently.
 
 pub(super) mod entry;
 mod fast;
