@@ -1,4 +1,4 @@
-//! Where the servers' programs are: named by the environment, on the PATH, in the build's own `tools` folder
+//! Where the servers' programs are: named by the environment, on the PATH, in cargo's own folder of programs
 //! (where `ops/install` puts what no system package offers), or where Debian keeps PostgreSQL.
 
 use std::env;
@@ -58,15 +58,16 @@ fn program(name: &str, variable: &str) -> Result<PathBuf> {
         }
         return Ok(path);
     }
-    beside_the_build(name)
-        .or_else(|| on_path(name))
+    on_path(name)
+        .or_else(|| in_cargo_home(name))
         .with_context(|| format!("{name} is not installed; ops/install does it, or name it in {variable}"))
 }
 
-/// `tools/NAME` in this executable's folder or one above: `target/tools` for what cargo built.
-fn beside_the_build(name: &str) -> Option<PathBuf> {
-    let exe = env::current_exe().ok()?;
-    exe.ancestors().skip(1).take(4).map(|dir| dir.join("tools").join(name)).find(|path| path.is_file())
+fn in_cargo_home(name: &str) -> Option<PathBuf> {
+    let home = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")))?;
+    Some(home.join("bin").join(name)).filter(|path| path.is_file())
 }
 
 fn on_path(name: &str) -> Option<PathBuf> {
