@@ -103,7 +103,11 @@ impl Session<'_> {
                 },
                 write = writer.write_buf(&mut self.out), if !self.out.is_empty() => match write {
                     Ok(_) => self.written = Instant::now(),
-                    Err(error) => return End::Lost(error.to_string()),
+                    Err(error) => {
+                        // Why it closed may stand in what it sent before: `replaced`, say.
+                        while matches!(reader.try_read_buf(&mut cutter.buffer), Ok(1..)) {}
+                        return self.take(&mut cutter).unwrap_or(End::Lost(error.to_string()));
+                    }
                 },
                 command = self.state.commands.recv(), if self.out.len() < OUT => match command {
                     Some(command) => if let Some(end) = self.commands(command) {
@@ -300,6 +304,11 @@ impl Session<'_> {
     /// The timer fired: whatever is due.
     fn tick(&mut self) -> Option<End> {
         let (now, options) = (Instant::now(), &self.state.options);
+        if self.state.inbox.len() >= INBOX {
+            // Nothing is read, so nothing can be heard: silence says nothing about the peer.
+            self.heartbeat = None;
+            self.received = now;
+        }
         if let Some(sent) = self.heartbeat
             && now >= sent + options.heartbeat_answer
         {

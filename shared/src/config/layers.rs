@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use super::{ConfigErrors, Mistake, Rule, Source, rule::Kind};
+use super::{ConfigErrors, Mistake, Rule, SecretUrl, Source, rule::Kind};
 
 /// The layers under way: begins with the default, each call lays one more over it.
 #[derive(Debug)]
@@ -108,7 +108,8 @@ impl Layers {
                     continue;
                 }
                 None => {
-                    self.mistakes.push(Mistake::NotAnAssignment { text: text.as_ref().to_owned() });
+                    self.mistakes
+                        .push(Mistake::NotAnAssignment { text: SecretUrl::new(text.as_ref()).redacted() });
                     continue;
                 }
             };

@@ -92,6 +92,8 @@ pub struct Contacts {
 pub struct Offline {
     /// The frames, by kind.
     pub deliveries: Vec<Delivery>,
+    /// What to clear up to, to clear exactly this page.
+    pub upto: Option<String>,
     /// The whole answer.
     pub reply: Reply,
 }
@@ -208,15 +210,17 @@ impl Api {
     /// [`ApiError`].
     pub async fn offline(&self, token: &str) -> Result<Offline, ApiError> {
         let reply = self.call("GET", "/offline", Some(token), &[]).await?.success()?;
-        Ok(Offline { deliveries: incoming::deliveries(&reply.body), reply })
+        let upto = reply.response().and_then(|response| response.get("upto")?.as_str()).map(str::to_owned);
+        Ok(Offline { deliveries: incoming::deliveries(&reply.body), upto, reply })
     }
 
-    /// Clears exactly what the last [`Self::offline`] returned.
+    /// Clears what waits: up to what an [`Offline`] named, or exactly what the last [`Self::offline`] returned.
     ///
     /// # Errors
     /// [`ApiError`].
-    pub async fn clear_offline(&self, token: &str) -> Result<(), ApiError> {
-        self.call("DELETE", "/offline", Some(token), &[]).await?.success().map(drop)
+    pub async fn clear_offline(&self, token: &str, upto: Option<&str>) -> Result<(), ApiError> {
+        let args: Vec<_> = upto.map(|upto| ("upto", upto)).into_iter().collect();
+        self.call("DELETE", "/offline", Some(token), &args).await?.success().map(drop)
     }
 
     /// Finds a user by phone; `None`: nobody has it.
