@@ -139,7 +139,7 @@ async fn what_nobody_asked_for_cannot_be_accepted_or_declined() {
         a.refused("5", "decline_contact", &to(&bob), "no_request").await;
         assert!(delta(system, &alice, 0, 1).await.0.is_empty());
         a.refused("6", "add_contact", "to = 99999999\nmessage = \"\"", "not_found").await;
-        a.refused("7", "accept_contact", "to = 99999999", "no_request").await;
+        a.refused("7", "accept_contact", "to = 99999999", "not_found").await;
         a.refused("8", "add_contact", &asking(&alice, "me"), "invalid").await;
         a.refused("9", "delete_contact", &to(&bob), "not_found").await;
     })

@@ -1,26 +1,32 @@
-//! Holds a test run's NATS, PostgreSQL and Redis: `test-servers DIR PID` starts them with their data in DIR, writes
+//! Holds a test run's NATS, PostgreSQL and Redis: `test-servers RUN DIR PID` starts them with their data in DIR, writes
 //! their addresses to DIR/servers.toml, and ends them, and whatever else the run left behind, when PID is gone.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context;
-use nix::unistd::Pid;
-use tests::harness::{
-    launch::{self, Launched},
-    servers::{RUN, Servers},
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
 };
+use simple_im::stack::{
+    ports,
+    servers::{Nats, Postgres, Redis, Running},
+};
+use tests::harness::servers::{RUN, Servers};
 use tokio::signal::unix::{SignalKind, signal};
 
-// One thread: the kernel ends the children when the thread that started them ends.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
-    let dir = PathBuf::from(args.next().context("expected the directory as the first argument")?);
-    let watched: i32 =
-        args.next().context("expected the process to watch as the second argument")?.parse()?;
+    let run = args.next().context("expected the run's name as the first argument")?;
+    let dir = PathBuf::from(args.next().context("expected the directory as the second argument")?);
+    let watched: i32 = args.next().context("expected the process to watch as the third argument")?.parse()?;
     // Fails only where this process leads a group already, which is as good.
     nix::unistd::setsid().ok();
-    let run = std::env::var(RUN).context("expected the run's name in the environment")?;
     sweep_dead_runs(&dir);
     fs::write(dir.join("test-servers.pid"), std::process::id().to_string())?;
 
@@ -33,16 +39,23 @@ async fn main() -> anyhow::Result<()> {
     result
 }
 
-async fn serve(dir: &std::path::Path, run: &str, watched: Pid) -> anyhow::Result<()> {
+async fn serve(dir: &Path, run: &str, watched: Pid) -> anyhow::Result<()> {
     let mut terminated = signal(SignalKind::terminate())?;
-    let (nats, postgres, redis) =
-        tokio::try_join!(launch::nats(dir), launch::postgres(dir), launch::redis(dir))?;
-    let mut all: Vec<Launched> = vec![nats, redis, postgres];
+    let log = |name: &str| dir.join(format!("{name}.log"));
+    let start_postgres = async {
+        let store = Postgres::prepare(&dir.join("postgres"), ports::free()?).await?;
+        store.start(&log("postgres")).await
+    };
+    let start_nats = async { Nats::prepare(&dir.join("nats"), ports::free()?)?.start(&log("nats")).await };
+    let start_redis =
+        async { Redis::prepare(&dir.join("redis"), ports::free()?)?.start(&log("redis")).await };
+    let (nats, postgres, redis) = tokio::try_join!(start_nats, start_postgres, start_redis)?;
     let servers = Servers {
-        nats: all[0].url.clone(),
-        redis: all[1].url.clone(),
-        postgres: all[2].url.clone(),
+        nats: nats.url(),
+        postgres: postgres.url(),
+        redis: redis.url(),
         run: run.to_owned(),
+        pids: [&nats, &postgres, &redis].into_iter().filter_map(Running::pid).collect(),
     };
     let draft = dir.join("servers.toml.new");
     fs::write(&draft, toml::to_string(&servers)?)?;
@@ -55,9 +68,10 @@ async fn serve(dir: &std::path::Path, run: &str, watched: Pid) -> anyhow::Result
         }
     }
     end_processes_of(run);
-    for server in &mut all {
-        server.end().await;
-    }
+    nats.kill().await?;
+    redis.kill().await?;
+    // Killed, it would leave its backends for a moment and a segment of shared memory for ever.
+    postgres.stop().await?;
     Ok(())
 }
 
@@ -76,16 +90,14 @@ fn end_processes_of(run: &str) {
     for pid in entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()) {
         let of_run = fs::read(format!("/proc/{pid}/environ"))
             .is_ok_and(|environ| environ.split(|b| *b == 0).any(|pair| pair == name.as_bytes()));
-        let server = fs::read_to_string(format!("/proc/{pid}/comm"))
-            .is_ok_and(|comm| ["postgres", "redis-server", "nats-server"].contains(&comm.trim()));
-        if of_run && !server && pid != own {
-            nix::sys::signal::kill(Pid::from_raw(pid as i32), nix::sys::signal::Signal::SIGKILL).ok();
+        if of_run && pid != own {
+            kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).ok();
         }
     }
 }
 
 /// Runs whose `test-servers` was killed.
-fn sweep_dead_runs(own: &std::path::Path) {
+fn sweep_dead_runs(own: &Path) {
     let Some(entries) = own.parent().and_then(|tmp| fs::read_dir(tmp).ok()) else { return };
     for dir in entries.flatten().map(|entry| entry.path()).filter(|dir| dir != own) {
         let Some(run) =
@@ -96,7 +108,26 @@ fn sweep_dead_runs(own: &std::path::Path) {
         let holder = fs::read_to_string(dir.join("test-servers.pid")).ok().and_then(|pid| pid.parse().ok());
         if holder.is_some_and(|pid| !alive(Pid::from_raw(pid))) {
             end_processes_of(&run);
+            end_servers_of(&dir);
             fs::remove_dir_all(&dir).ok();
         }
+    }
+}
+
+fn end_servers_of(dir: &Path) {
+    let Some(servers) = fs::read_to_string(dir.join("servers.toml"))
+        .ok()
+        .and_then(|text| toml::from_str::<Servers>(&text).ok())
+    else {
+        return;
+    };
+    for pid in servers.pids {
+        // The number may be another process's by now.
+        let signal = match fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim() {
+            "postgres" => Signal::SIGINT,
+            "nats-server" | "redis-server" => Signal::SIGKILL,
+            _ => continue,
+        };
+        kill(Pid::from_raw(pid.cast_signed()), signal).ok();
     }
 }

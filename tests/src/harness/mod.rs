@@ -3,7 +3,6 @@
 //! | module | holds |
 //! |---|---|
 //! | [`servers`] | the three servers, shared by every test of a run, and how they end with it |
-//! | [`launch`] | starting one of them |
 //! | [`process`] | one edge or worker as a child process, its log and its addresses |
 //! | [`system`] | some edges and workers with a schema, a key prefix and a subject prefix of their own |
 //! | [`stores`] | looking into PostgreSQL, Redis and NATS from a test |
@@ -11,13 +10,12 @@
 //!
 //! **How the servers end.** nextest runs every test in a process of its own, and its set-up scripts cannot tear
 //! down. So the first test that needs the servers takes a file lock, starts `test-servers` (a binary of this
-//! crate) and leaves; that process starts the three as its children, writes their addresses, and watches the
+//! crate) and leaves; that process starts the three as `simple-im up` does, writes their addresses, and watches the
 //! runner (the `cargo` or `cargo-nextest` process that is the tests' parent). When the runner is gone, however it
-//! went, it ends them and every edge and worker that the run left behind. Were it killed itself, the kernel ends
-//! its three children (`setpriv --pdeathsig`), and the next run sweeps up the rest.
+//! went, it ends them and every edge and worker that the run left behind. Were it killed itself, the next run
+//! sweeps up after it.
 
 pub mod checks;
-pub mod launch;
 pub mod process;
 pub mod servers;
 pub mod stores;

@@ -21,12 +21,14 @@ pub const RUN: &str = "IM_TEST_RUN";
 pub struct Servers {
     /// `nats://…`
     pub nats: String,
-    /// `postgres://…`, a superuser on the database `postgres`.
+    /// `postgres://…`, with its password; the owner of its database.
     pub postgres: String,
     /// `redis://…`
     pub redis: String,
     /// The run, for [`RUN`].
     pub run: String,
+    /// The three processes.
+    pub pids: Vec<u32>,
 }
 
 /// The servers of this run.
@@ -53,9 +55,9 @@ pub async fn shared() -> anyhow::Result<Servers> {
 async fn start(dir: &Path, run: &str, watched: u32) -> anyhow::Result<()> {
     let log = dir.join("test-servers.log");
     let mut child = Command::new(binary("test-servers")?)
+        .arg(run)
         .arg(dir)
         .arg(watched.to_string())
-        .env(RUN, run)
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(File::create(&log)?)
