@@ -5,10 +5,24 @@
 //! | [`pool`] | connections: the pool, dedicated sessions, prepared statements |
 //! | [`migrate`] | bringing a schema up to what this binary knows |
 //! | [`rows`] | rows of `messages` to frames, and requests to their columns |
+//! | [`chunk`], [`lanes`] | what committers write, and how far they are |
+//! | [`users`], [`tokens`], [`logins`] | accounts, tokens, devices |
+//! | [`cursors`], [`owed`], [`pages`] | what devices have acknowledged, what they are owed, what `/offline` has shown |
+//! | [`history`], [`lists`] | what the HTTP API shows of conversations, contacts and groups |
 
+pub mod chunk;
+pub mod cursors;
+pub mod history;
+pub mod lanes;
+pub mod lists;
+pub mod logins;
 pub mod migrate;
+pub mod owed;
+pub mod pages;
 pub mod pool;
 pub mod rows;
+pub mod tokens;
+pub mod users;
 
 pub use migrate::{Applied, migrate};
 pub use pool::{Lease, Pool, Session, Tx, connect_one, connect_with};
@@ -83,7 +97,30 @@ impl StoreError {
             Self::Settings { .. } | Self::Newer { .. } | Self::Row { .. } => false,
         }
     }
+
+    /// Whether another transaction was in the way, and this one was rolled back for it.
+    pub fn met_another(&self) -> bool {
+        let Self::Database(error) = self else { return false };
+        let met = [SqlState::T_R_DEADLOCK_DETECTED, SqlState::T_R_SERIALIZATION_FAILURE];
+        error.code().is_some_and(|code| met.contains(code))
+    }
 }
+
+/// Runs a transaction again when another one was in its way; up to four times. A macro, as a closure's future would have
+/// to borrow what it captures.
+macro_rules! again {
+    ($work:block) => {{
+        let mut left = 3u32;
+        loop {
+            let done: Result<_, StoreError> = async { $work }.await;
+            match done {
+                Err(error) if left > 0 && error.met_another() => left -= 1,
+                done => break done,
+            }
+        }
+    }};
+}
+pub(crate) use again;
 
 /// States of PostgreSQL that pass: connection trouble (08), resources (53), shutdown (57P), conflicts between
 /// transactions (40), a lock not had (55P03), a statement cancelled by its time-out (57014).

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    ops::Deref,
+    ops::{Deref, DerefMut},
     str::FromStr,
     sync::{
         Mutex, PoisonError,
@@ -92,13 +92,9 @@ impl Deref for Lease {
     }
 }
 
-impl Lease {
-    /// Begins a transaction; dropped without [`Tx::commit`] it is rolled back.
-    ///
-    /// # Errors
-    /// As [`Session::query`].
-    pub async fn begin(&mut self) -> Result<Tx<'_>, StoreError> {
-        self.0.begin().await
+impl DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut Session {
+        &mut self.0
     }
 }
 
@@ -157,6 +153,15 @@ impl Session {
     pub async fn begin(&mut self) -> Result<Tx<'_>, StoreError> {
         let inner = limited(&self.busy, self.client.transaction()).await?;
         Ok(Tx { inner, statements: &self.statements, busy: &self.busy })
+    }
+
+    /// Prepares a statement ahead of its first use. What is to be sent in one go with something after it must be
+    /// prepared: otherwise its first use waits for the server, and what comes after overtakes it.
+    ///
+    /// # Errors
+    /// As [`Session::query`].
+    pub async fn prepare(&self, sql: &'static str) -> Result<(), StoreError> {
+        limited(&self.busy, prepared(&self.client, &self.statements, sql)).await.map(drop)
     }
 
     /// The driver's client.

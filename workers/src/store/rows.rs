@@ -161,7 +161,7 @@ pub fn stored(row: &Row, reader: UserId) -> Result<Stored, StoreError> {
         seq: Seq(row.get(1)),
         sender,
         device: device(row.get(6))?,
-        id: MessageId::new(row.get(7)).map_err(|error| unreadable("an id", &error.found))?,
+        id: message_id(row.get(7))?,
         ts: row.get(3),
         what,
     })
@@ -181,6 +181,14 @@ pub fn conversation(text: &str) -> Result<Conversation, StoreError> {
 /// [`StoreError::Row`].
 pub fn device(text: &str) -> Result<Device, StoreError> {
     Device::new(text).map_err(|error| unreadable("a device", &error.found))
+}
+
+/// An `id` column.
+///
+/// # Errors
+/// [`StoreError::Row`].
+pub fn message_id(text: &str) -> Result<MessageId, StoreError> {
+    MessageId::new(text).map_err(|error| unreadable("an id", &error.found))
 }
 
 fn unreadable(expected: &str, found: &str) -> StoreError {

@@ -1,0 +1,124 @@
+//! `api.user_*`, `api.contacts`, `api.group*`.
+
+use std::time::Duration;
+
+use shared::{command::Code, ids::GroupId, rpc::HttpCall};
+use toml::{Table, Value};
+
+use super::{
+    ANSWER_BYTES, Calls, Fault,
+    http::{Reply, caller, id, invalid, number, required},
+};
+use crate::store::{
+    lists::{self, Group},
+    users::{self, User},
+};
+
+/// Contacts in one answer; the rest follows from the version that it gives.
+const CONTACTS: i64 = 2000;
+
+/// `GET /user/phone/{phone}`.
+pub(super) async fn by_phone(calls: &Calls, call: &HttpCall) -> Result<Reply, Fault> {
+    let caller = caller(calls, call).await?;
+    let limit = calls.desk.config.account.phone_lookups;
+    let counted =
+        calls.desk.directory.count("phone", &caller.user.to_string(), limit, Duration::from_secs(60)).await;
+    counted.map_err(|limited| Fault::Refused {
+        code: Code::RateLimited,
+        reason: format!("expected at most {limit} look-ups by phone a minute, found more"),
+        retry_after: Some(limited.retry_after),
+    })?;
+    shown(users::by_phone(&calls.desk.pool, required(call, "phone")?).await?)
+}
+
+/// `GET /user/id/{id}`.
+pub(super) async fn by_id(calls: &Calls, call: &HttpCall) -> Result<Reply, Fault> {
+    caller(calls, call).await?;
+    let id = id(call, "id")?.ok_or_else(|| invalid("expected the argument id, found none".to_owned()))?;
+    shown(users::by_id(&calls.desk.pool, id).await?)
+}
+
+/// `GET /contact/version/{version}`: what changed since.
+pub(super) async fn contacts(calls: &Calls, call: &HttpCall) -> Result<Reply, Fault> {
+    let caller = caller(calls, call).await?;
+    required(call, "version")?;
+    let since = number(call, "version", 0, 0, i64::MAX)?;
+    let session = calls.desk.pool.get().await?;
+    let (version, mut changed) = lists::contacts(&session, caller.user, since, CONTACTS + 1).await?;
+    let more = changed.len() > CONTACTS as usize;
+    let version = if more {
+        // The next delta begins after the last one shown.
+        changed.truncate(CONTACTS as usize);
+        changed.last().map_or(since, |contact| contact.version)
+    } else {
+        version.max(changed.last().map_or(0, |contact| contact.version))
+    };
+    let rows = changed.into_iter().map(|contact| {
+        let mut table = table(contact.user);
+        if contact.deleted {
+            table.insert("deleted".to_owned(), 1.into());
+        }
+        table
+    });
+    let reply = Reply::ok().with("contact_version", version).rows("user", rows);
+    Ok(if more { reply.with("more", 1) } else { reply })
+}
+
+/// `GET /group`: the caller's.
+pub(super) async fn groups(calls: &Calls, call: &HttpCall) -> Result<Reply, Fault> {
+    let caller = caller(calls, call).await?;
+    let session = calls.desk.pool.get().await?;
+    let groups = lists::groups(&session, caller.user, None).await?;
+    Ok(Reply::ok().rows("group", groups.into_iter().map(group_table)))
+}
+
+/// `GET /group/{id}`: for its members.
+pub(super) async fn group(calls: &Calls, call: &HttpCall) -> Result<Reply, Fault> {
+    let caller = caller(calls, call).await?;
+    let id: GroupId =
+        id(call, "id")?.ok_or_else(|| invalid("expected the argument id, found none".to_owned()))?;
+    let session = calls.desk.pool.get().await?;
+    let Some(group) = lists::groups(&session, caller.user, Some(id)).await?.into_iter().next() else {
+        return Err(if lists::group_exists(&session, id).await? {
+            Fault::refused(Code::NotMember, format!("expected a member of group {id}, found another user"))
+        } else {
+            Fault::refused(Code::NotFound, format!("expected a group with id {id}, found none"))
+        });
+    };
+    let members = lists::members(&session, id).await?;
+    let ids: Vec<Value> = members.iter().map(|member| member.id.0.into()).collect();
+    let mut table = group_table(group);
+    table.insert("members".to_owned(), Value::Array(ids));
+    // Every id is told; the names of a very large group are to be looked up one by one.
+    let mut room = ANSWER_BYTES;
+    let named = members.into_iter().map_while(|member| {
+        room = room.checked_sub(member.name.len() + member.avatar.len() + member.phone.len() + 64)?;
+        Some(self::table(member))
+    });
+    let named: Vec<Table> = named.collect();
+    Ok(Reply::ok().rows("group", [table]).rows("user", named))
+}
+
+fn shown(user: Option<User>) -> Result<Reply, Fault> {
+    let user =
+        user.ok_or_else(|| Fault::refused(Code::NotFound, "expected a registered user, found none"))?;
+    Ok(Reply::ok().rows("user", [table(user)]))
+}
+
+fn table(user: User) -> Table {
+    Table::from_iter([
+        ("id".to_owned(), Value::from(user.id.0)),
+        ("name".to_owned(), user.name.into()),
+        ("phone".to_owned(), user.phone.into()),
+        ("avatar".to_owned(), user.avatar.into()),
+    ])
+}
+
+fn group_table(group: Group) -> Table {
+    Table::from_iter([
+        ("id".to_owned(), Value::from(group.id.0)),
+        ("name".to_owned(), group.name.into()),
+        ("creator".to_owned(), group.creator.0.into()),
+        ("count".to_owned(), group.members.into()),
+    ])
+}

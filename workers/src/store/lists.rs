@@ -1,0 +1,101 @@
+//! Contacts and groups as the HTTP API shows them.
+
+use shared::ids::{GroupId, UserId};
+use tokio_postgres::Row;
+
+use super::{
+    Session, StoreError,
+    users::{User, user},
+};
+
+/// Read before the rows: a change in between is shown again by the next delta, never left out.
+const VERSION: &str = "SELECT version FROM contact_versions WHERE user_id = $1";
+
+const CONTACTS: &str = "SELECT u.id, u.phone, u.name, u.avatar, c.deleted, c.version
+FROM contacts c JOIN users u ON u.id = c.contact_id
+WHERE c.user_id = $1 AND c.version > $2 ORDER BY c.version, c.contact_id LIMIT $3";
+
+const GROUPS: &str = "SELECT g.id, g.name, g.creator_id,
+       (SELECT count(*) FROM participants a WHERE a.group_id = g.id AND a.to_seq IS NULL)
+FROM participants p JOIN groups g ON g.id = p.group_id
+WHERE p.user_id = $1 AND p.group_id IS NOT NULL AND p.to_seq IS NULL AND NOT g.dissolved
+  AND ($2::bigint IS NULL OR g.id = $2)
+ORDER BY g.id LIMIT 5000";
+
+const GROUP_EXISTS: &str = "SELECT 1 FROM groups WHERE id = $1 AND NOT dissolved";
+
+const MEMBERS: &str = "SELECT u.id, u.phone, u.name, u.avatar
+FROM participants p JOIN users u ON u.id = p.user_id
+WHERE p.group_id = $1 AND p.to_seq IS NULL ORDER BY u.id";
+
+/// A group, as its members see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the columns of the row")]
+pub struct Group {
+    pub id: GroupId,
+    pub name: String,
+    pub creator: UserId,
+    pub members: i64,
+}
+
+/// A contact that changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contact {
+    /// Who it is.
+    pub user: User,
+    /// The version at which it changed.
+    pub version: i64,
+    /// Whether it is one no more.
+    pub deleted: bool,
+}
+
+/// What changed among a user's contacts since a version, by version, at most `limit`; and the version now.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn contacts(
+    session: &Session,
+    user_id: UserId,
+    since: i64,
+    limit: i64,
+) -> Result<(i64, Vec<Contact>), StoreError> {
+    let version = session.query_opt(VERSION, &[&user_id.0]).await?.map_or(0, |row| row.get(0));
+    let rows = session.query(CONTACTS, &[&user_id.0, &since, &limit]).await?;
+    let contact = |row: &Row| Contact { user: user(row), version: row.get(5), deleted: row.get(4) };
+    Ok((version, rows.iter().map(contact).collect()))
+}
+
+/// The first 5,000 groups that a user is a member of, or just one of them.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn groups(
+    session: &Session,
+    user: UserId,
+    only: Option<GroupId>,
+) -> Result<Vec<Group>, StoreError> {
+    let rows = session.query(GROUPS, &[&user.0, &only.map(|group| group.0)]).await?;
+    let group = |row: &Row| Group {
+        id: GroupId(row.get(0)),
+        name: row.get(1),
+        creator: UserId(row.get(2)),
+        members: row.get(3),
+    };
+    Ok(rows.iter().map(group).collect())
+}
+
+/// Whether there is such a group.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn group_exists(session: &Session, group: GroupId) -> Result<bool, StoreError> {
+    Ok(session.query_opt(GROUP_EXISTS, &[&group.0]).await?.is_some())
+}
+
+/// The members of a group.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn members(session: &Session, group: GroupId) -> Result<Vec<User>, StoreError> {
+    Ok(session.query(MEMBERS, &[&group.0]).await?.iter().map(user).collect())
+}

@@ -1,0 +1,242 @@
+//! Tokens to sessions: what a batch of logins changes, one statement a table.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use shared::{
+    command::Code,
+    ids::{Device, SessionNo, TokenDigest, UserId},
+    rpc::Connect,
+};
+
+use super::{Pool, StoreError, Tx, again};
+
+const TOKENS: &str =
+    "SELECT digest, user_id, device FROM sessions WHERE digest = ANY($1) ORDER BY digest FOR UPDATE";
+
+const DEVICES: &str = "SELECT user_id, device, seen_at < now() - make_interval(days => $2)
+FROM devices WHERE user_id = ANY($1)";
+
+/// New devices of one user are made one after the other, so that the limit holds.
+const LOCK_USERS: &str = "SELECT id FROM users WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE";
+
+/// A device that is to be forgotten by now counts as new.
+const ADMIT: &str = "INSERT INTO devices (user_id, device)
+SELECT n.user_id, n.device
+FROM (SELECT u.user_id, u.device, row_number() OVER (PARTITION BY u.user_id ORDER BY u.place) AS nth
+      FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY u(user_id, device, place)) n
+WHERE n.nth + (SELECT count(*) FROM devices d
+               WHERE d.user_id = n.user_id AND d.seen_at >= now() - make_interval(days => $4)) <= $3
+ON CONFLICT (user_id, device) DO UPDATE SET seen_at = now()
+RETURNING user_id, device";
+
+/// It starts where the user's furthest device is.
+const START_CURSORS: &str = "INSERT INTO cursors (user_id, device, conv, seq)
+SELECT n.user_id, n.device, c.conv, max(c.seq)
+FROM unnest($1::bigint[], $2::text[]) n(user_id, device) JOIN cursors c ON c.user_id = n.user_id
+GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+ON CONFLICT (user_id, device, conv) DO UPDATE SET seq = excluded.seq WHERE cursors.seq < excluded.seq";
+
+/// What a token cleared before it had a device goes to the device.
+const BIND_MARKS: &str = "WITH cleared AS (
+    DELETE FROM offline_marks o USING unnest($1::text[], $2::bigint[], $3::text[]) b(digest, user_id, device)
+    WHERE o.digest = b.digest RETURNING b.user_id, b.device, o.conv, o.seq)
+INSERT INTO cursors (user_id, device, conv, seq)
+SELECT user_id, device, conv, max(seq) FROM cleared GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+ON CONFLICT (user_id, device, conv) DO UPDATE SET seq = excluded.seq WHERE cursors.seq < excluded.seq";
+
+const NUMBERS: &str = "SELECT nextval('session_numbers') FROM generate_series(1, $1::bigint)";
+
+const BIND: &str = "UPDATE sessions s SET device = b.device, used_at = now()
+FROM unnest($1::text[], $2::text[]) b(digest, device) WHERE s.digest = b.digest";
+
+const SEEN: &str = "UPDATE devices d SET session = greatest(d.session, n.session), seen_at = now()
+FROM unnest($1::bigint[], $2::text[], $3::bigint[]) n(user_id, device, session)
+WHERE d.user_id = n.user_id AND d.device = n.device";
+
+/// A newer token that has not connected yet stays.
+const OLDER_TOKENS: &str = "DELETE FROM sessions o
+USING unnest($1::text[]) n(digest) JOIN sessions t ON t.digest = n.digest
+WHERE o.user_id = t.user_id AND o.device = t.device AND o.digest <> t.digest AND o.created_at <= t.created_at
+RETURNING o.digest";
+
+const FORGET: &str = "WITH gone AS (
+    DELETE FROM devices WHERE user_id = ANY($1) AND seen_at < now() - make_interval(days => $2)
+    RETURNING user_id, device),
+  cursors_gone AS (DELETE FROM cursors c USING gone g WHERE c.user_id = g.user_id AND c.device = g.device),
+  receipts_gone AS (DELETE FROM receipts r USING gone g WHERE r.user_id = g.user_id AND r.device = g.device)
+SELECT count(*) FROM gone";
+
+/// Limits on a user's devices.
+#[derive(Debug, Clone, Copy)]
+pub struct DeviceLimits {
+    /// How many.
+    pub devices: i64,
+    /// Unseen for this many days, one is forgotten.
+    pub days: i32,
+}
+
+/// What became of one login.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LoggedIn {
+    /// It has this number.
+    Yes(SessionNo),
+    /// It was refused.
+    No(Code, String),
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub struct Logins {
+    /// One a login, in order.
+    pub results: Vec<LoggedIn>,
+    /// Older tokens of these devices; they are gone.
+    pub revoked: Vec<TokenDigest>,
+}
+
+/// Logs a batch in. Of two on the same device the later one gets the higher number.
+///
+/// # Errors
+/// [`StoreError`]; then none is logged in.
+pub async fn connect(pool: &Pool, logins: &[Connect], limits: DeviceLimits) -> Result<Logins, StoreError> {
+    again!({
+        let mut lease = pool.get().await?;
+        let tx = lease.begin().await?;
+        let logins = connect_in(&tx, logins, limits).await?;
+        tx.commit().await?;
+        Ok(logins)
+    })
+}
+
+async fn connect_in(tx: &Tx<'_>, logins: &[Connect], limits: DeviceLimits) -> Result<Logins, StoreError> {
+    let mut refused: Vec<Option<(Code, String)>> = verify(tx, logins).await?;
+    let passed = |refused: &[Option<_>]| -> Vec<usize> {
+        (0..logins.len()).filter(|at| refused[*at].is_none()).collect()
+    };
+    let stale = admit(tx, logins, &passed(&refused), limits, &mut refused).await?;
+    let passed = passed(&refused);
+    let digests: Vec<&str> = passed.iter().map(|at| logins[*at].token.as_str()).collect();
+    let users: Vec<i64> = passed.iter().map(|at| logins[*at].user.0).collect();
+    let devices: Vec<&str> = passed.iter().map(|at| logins[*at].device.as_str()).collect();
+    let mut revoked = Vec::new();
+    let mut numbers = Vec::new();
+    if !passed.is_empty() {
+        tx.execute(BIND_MARKS, &[&digests, &users, &devices]).await?;
+        tx.execute(BIND, &[&digests, &devices]).await?;
+        numbers = take_numbers(tx, &users, &devices).await?;
+        let rows = tx.query(OLDER_TOKENS, &[&digests]).await?;
+        revoked.extend(rows.iter().filter_map(|row| TokenDigest::try_from(row.get::<_, String>(0)).ok()));
+    }
+    if stale {
+        tx.query(FORGET, &[&users, &limits.days]).await?;
+    }
+    let mut numbers = numbers.into_iter();
+    let result = |why: Option<(Code, String)>| match why {
+        Some((code, reason)) => Some(LoggedIn::No(code, reason)),
+        None => numbers.next().map(LoggedIn::Yes),
+    };
+    Ok(Logins { results: refused.into_iter().filter_map(result).collect(), revoked })
+}
+
+/// A number each, in order, so that of two on one device the later one is the newest.
+async fn take_numbers(tx: &Tx<'_>, users: &[i64], devices: &[&str]) -> Result<Vec<SessionNo>, StoreError> {
+    let rows = tx.query(NUMBERS, &[&i64::try_from(users.len()).unwrap_or(i64::MAX)]).await?;
+    let mut numbers: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
+    numbers.sort_unstable();
+    let pairs = users.iter().copied().zip(devices.iter().copied());
+    let newest: BTreeMap<(i64, &str), i64> = pairs.zip(numbers.iter().copied()).collect();
+    let (pairs, sessions): (Vec<(i64, &str)>, Vec<i64>) = newest.into_iter().unzip();
+    let (of, on): (Vec<i64>, Vec<&str>) = pairs.into_iter().unzip();
+    tx.execute(SEEN, &[&of, &on, &sessions]).await?;
+    Ok(numbers.into_iter().map(SessionNo).collect())
+}
+
+/// Each token must exist, be the user's, and not be another device's.
+async fn verify(tx: &Tx<'_>, logins: &[Connect]) -> Result<Vec<Option<(Code, String)>>, StoreError> {
+    let digests: Vec<&str> = logins.iter().map(|login| login.token.as_str()).collect();
+    let rows = tx.query(TOKENS, &[&digests]).await?;
+    let mut known: HashMap<&str, (UserId, Option<String>)> =
+        rows.iter().map(|row| (row.get(0), (UserId(row.get(1)), row.get(2)))).collect();
+    let check = |login: &Connect| match known.get_mut(login.token.as_str()) {
+        Some((user, device)) if *user == login.user => match device {
+            Some(device) if device != login.device.as_str() => {
+                Some((Code::Token, "token error: it belongs to another device".to_owned()))
+            }
+            Some(_) => None,
+            // Two logins in one batch must not bind one token to two devices.
+            None => {
+                *device = Some(login.device.as_str().to_owned());
+                None
+            }
+        },
+        _ => Some((Code::Token, "token error: not a token of this user".to_owned())),
+    };
+    Ok(logins.iter().map(check).collect())
+}
+
+/// Makes the devices that are new, within the limit. Whether some of these users' devices are to be forgotten.
+async fn admit(
+    tx: &Tx<'_>,
+    logins: &[Connect],
+    passed: &[usize],
+    limits: DeviceLimits,
+    refused: &mut [Option<(Code, String)>],
+) -> Result<bool, StoreError> {
+    let pair = |at: usize| (logins[at].user.0, logins[at].device.as_str());
+    let pairs: Vec<(i64, &str)> = passed.iter().map(|at| pair(*at)).collect();
+    let (over, stale) = make_devices(tx, &pairs, limits).await?;
+    for at in passed {
+        if over.contains(&pair(*at)) {
+            refused[*at] = Some(too_many(limits));
+        }
+    }
+    Ok(stale)
+}
+
+/// Makes a device if it is new, for a login over HTTP.
+///
+/// # Errors
+/// [`StoreError`]; the inner error is a refusal.
+pub(super) async fn make_device(
+    tx: &Tx<'_>,
+    user: UserId,
+    device: &Device,
+    limits: DeviceLimits,
+) -> Result<Result<(), (Code, String)>, StoreError> {
+    let (over, stale) = make_devices(tx, &[(user.0, device.as_str())], limits).await?;
+    if !over.is_empty() {
+        return Ok(Err(too_many(limits)));
+    }
+    if stale {
+        tx.query(FORGET, &[&[user.0].as_slice(), &limits.days]).await?;
+    }
+    Ok(Ok(()))
+}
+
+fn too_many(limits: DeviceLimits) -> (Code, String) {
+    (Code::Limit, format!("expected at most {} devices a user, found another one", limits.devices))
+}
+
+/// Those of the pairs that are over the limit, and whether some of these users' devices are to be forgotten.
+async fn make_devices<'a>(
+    tx: &Tx<'_>,
+    pairs: &[(i64, &'a str)],
+    limits: DeviceLimits,
+) -> Result<(HashSet<(i64, &'a str)>, bool), StoreError> {
+    let users: Vec<i64> = pairs.iter().map(|(user, _)| *user).collect();
+    let rows = tx.query(DEVICES, &[&users, &limits.days]).await?;
+    let fresh: HashSet<(i64, &str)> =
+        rows.iter().filter(|row| !row.get::<_, bool>(2)).map(|row| (row.get(0), row.get(1))).collect();
+    let stale = fresh.len() < rows.len();
+    let mut over: HashSet<(i64, &str)> = pairs.iter().copied().filter(|pair| !fresh.contains(pair)).collect();
+    if over.is_empty() {
+        return Ok((over, stale));
+    }
+    let (of, on): (Vec<i64>, Vec<&str>) = over.iter().copied().unzip();
+    tx.query(LOCK_USERS, &[&of]).await?;
+    let rows = tx.query(ADMIT, &[&of, &on, &limits.devices, &limits.days]).await?;
+    let admitted: Vec<(i64, &str)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    over.retain(|pair| !admitted.contains(pair));
+    let (of, on): (Vec<i64>, Vec<&str>) = admitted.into_iter().unzip();
+    tx.execute(START_CURSORS, &[&of, &on]).await?;
+    Ok((over, stale))
+}

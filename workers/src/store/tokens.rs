@@ -1,0 +1,106 @@
+//! Tokens outside a batch of logins: made over HTTP, checked for a call, revoked.
+
+use shared::{
+    command::Code,
+    ids::{Device, SessionNo, TokenDigest, UserId},
+};
+use tokio_postgres::Row;
+
+use super::{
+    Pool, StoreError, again,
+    logins::{self, DeviceLimits},
+    rows,
+};
+
+/// Tokens kept of one device that has not connected with them, and of a user without any: the oldest beyond them go when
+/// another is made.
+const KEPT: i64 = 50;
+
+const CHECK: &str = "SELECT user_id, device FROM sessions WHERE digest = $1";
+const CREATE: &str = "INSERT INTO sessions (digest, user_id, device) VALUES ($1, $2, $3)";
+const TRIM: &str = "DELETE FROM sessions WHERE digest IN (
+    SELECT digest FROM sessions WHERE user_id = $1 AND device IS NOT DISTINCT FROM $2
+    ORDER BY created_at DESC, digest OFFSET $3)
+RETURNING digest";
+const REVOKE: &str = "DELETE FROM sessions WHERE digest = $1 RETURNING device, user_id";
+const REVOKE_OTHERS: &str =
+    "DELETE FROM sessions WHERE user_id = $1 AND digest <> $2 RETURNING digest, device";
+const SESSION: &str = "SELECT session FROM devices WHERE user_id = $1 AND device = $2";
+
+/// Whose a token is, and the device it is bound to.
+pub type Holder = (UserId, Option<Device>);
+
+/// Whose this token is.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn check(pool: &Pool, digest: &TokenDigest) -> Result<Option<Holder>, StoreError> {
+    let row = pool.get().await?.query_opt(CHECK, &[&digest.as_str()]).await?;
+    row.map(|row| Ok((UserId(row.get(0)), device(&row, 1)?))).transpose()
+}
+
+/// Notes a new token, and makes its device if that is new. Gives the tokens that are gone, so that their number stays
+/// bounded; the inner error is a refusal.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn create(
+    pool: &Pool,
+    digest: &TokenDigest,
+    user: UserId,
+    device: Option<&Device>,
+    limits: DeviceLimits,
+) -> Result<Result<Vec<TokenDigest>, (Code, String)>, StoreError> {
+    let name = device.map(Device::as_str);
+    again!({
+        let mut lease = pool.get().await?;
+        let tx = lease.begin().await?;
+        if let Some(device) = device
+            && let Err(refused) = logins::make_device(&tx, user, device, limits).await?
+        {
+            return Ok(Err(refused));
+        }
+        tx.execute(CREATE, &[&digest.as_str(), &user.0, &name]).await?;
+        let gone = tx.query(TRIM, &[&user.0, &name, &KEPT]).await?;
+        tx.commit().await?;
+        Ok(Ok(gone.iter().filter_map(digest_of).collect()))
+    })
+}
+
+/// Ends a token. Gives the device it was bound to and that device's newest session.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn revoke(pool: &Pool, digest: &TokenDigest) -> Result<Option<(Device, SessionNo)>, StoreError> {
+    let session = pool.get().await?;
+    let Some(row) = session.query_opt(REVOKE, &[&digest.as_str()]).await? else { return Ok(None) };
+    let Some(device) = device(&row, 0)? else { return Ok(None) };
+    let user: i64 = row.get(1);
+    let row = session.query_opt(SESSION, &[&user, &device.as_str()]).await?;
+    Ok(row.map(|row| (device, SessionNo(row.get(0)))))
+}
+
+/// Ends every token of a user but one. Gives them, and the devices they were bound to.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn revoke_others(
+    pool: &Pool,
+    user: UserId,
+    keep: &TokenDigest,
+) -> Result<(Vec<TokenDigest>, Vec<Device>), StoreError> {
+    let rows = pool.get().await?.query(REVOKE_OTHERS, &[&user.0, &keep.as_str()]).await?;
+    let mut devices = Vec::new();
+    for row in &rows {
+        devices.extend(device(row, 1)?);
+    }
+    Ok((rows.iter().filter_map(digest_of).collect(), devices))
+}
+
+fn digest_of(row: &Row) -> Option<TokenDigest> {
+    TokenDigest::try_from(row.get::<_, String>(0)).ok()
+}
+
+fn device(row: &Row, column: usize) -> Result<Option<Device>, StoreError> {
+    row.get::<_, Option<&str>>(column).map(rows::device).transpose()
+}

@@ -1,0 +1,93 @@
+//! Users: who they are and what proves it.
+
+use shared::ids::UserId;
+use tokio_postgres::Row;
+
+use super::{Pool, StoreError};
+
+const CREATE: &str = "INSERT INTO users (phone, name, avatar, password) VALUES ($1, $2, $3, $4)
+ON CONFLICT (phone) DO NOTHING RETURNING id";
+const PASSWORD_BY_PHONE: &str = "SELECT id, password FROM users WHERE phone = $1";
+const PASSWORD_BY_ID: &str = "SELECT id, password FROM users WHERE id = $1";
+const BY_PHONE: &str = "SELECT id, phone, name, avatar FROM users WHERE phone = $1";
+const BY_ID: &str = "SELECT id, phone, name, avatar FROM users WHERE id = $1";
+const UPDATE: &str = "UPDATE users
+SET name = coalesce($2, name), avatar = coalesce($3, avatar), password = coalesce($4, password) WHERE id = $1";
+
+/// A user as others may see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the columns of the row")]
+pub struct User {
+    pub id: UserId,
+    pub phone: String,
+    pub name: String,
+    pub avatar: String,
+}
+
+/// Makes a user; `None` when the phone is taken.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn create(
+    pool: &Pool,
+    phone: &str,
+    name: &str,
+    avatar: &str,
+    password: &str,
+) -> Result<Option<UserId>, StoreError> {
+    let row = pool.get().await?.query_opt(CREATE, &[&phone, &name, &avatar, &password]).await?;
+    Ok(row.map(|row| UserId(row.get(0))))
+}
+
+/// The user with this phone, and the digest of its password.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn password_by_phone(pool: &Pool, phone: &str) -> Result<Option<(UserId, String)>, StoreError> {
+    let row = pool.get().await?.query_opt(PASSWORD_BY_PHONE, &[&phone]).await?;
+    Ok(row.map(|row| (UserId(row.get(0)), row.get(1))))
+}
+
+/// The digest of this user's password.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn password_of(pool: &Pool, user: UserId) -> Result<Option<String>, StoreError> {
+    let row = pool.get().await?.query_opt(PASSWORD_BY_ID, &[&user.0]).await?;
+    Ok(row.map(|row| row.get(1)))
+}
+
+/// The user with this phone.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn by_phone(pool: &Pool, phone: &str) -> Result<Option<User>, StoreError> {
+    Ok(pool.get().await?.query_opt(BY_PHONE, &[&phone]).await?.as_ref().map(user))
+}
+
+/// The user with this id.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn by_id(pool: &Pool, id: UserId) -> Result<Option<User>, StoreError> {
+    Ok(pool.get().await?.query_opt(BY_ID, &[&id.0]).await?.as_ref().map(user))
+}
+
+/// Changes what is given.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn update(
+    pool: &Pool,
+    id: UserId,
+    name: Option<&str>,
+    avatar: Option<&str>,
+    password: Option<&str>,
+) -> Result<(), StoreError> {
+    pool.get().await?.execute(UPDATE, &[&id.0, &name, &avatar, &password]).await.map(drop)
+}
+
+/// A row of id, phone, name, avatar.
+pub(super) fn user(row: &Row) -> User {
+    User { id: UserId(row.get(0)), phone: row.get(1), name: row.get(2), avatar: row.get(3) }
+}
