@@ -3,14 +3,17 @@
 //! | module | holds |
 //! |---|---|
 //! | [`stack`] | programs, free ports, and NATS, PostgreSQL and Redis as private servers |
-//! | [`up`], [`down`], [`migrate`] | the commands |
+//! | [`up`], [`down`], [`migrate`], [`ready`] | the commands |
+//! | [`load`] | the load generator |
 //! | [`record`] | `stack.toml` |
 //! | [`lock`], [`process`], [`stale`] | one supervisor a folder; processes that are not our children |
 
 pub mod down;
+pub mod load;
 pub mod lock;
 pub mod migrate;
 pub mod process;
+pub mod ready;
 pub mod record;
 pub mod stack;
 pub mod stale;

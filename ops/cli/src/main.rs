@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use shared::config::Start;
-use simple_im::{down, migrate, up};
+use simple_im::{down, load, migrate, ready, up};
 use workers::config::{DEFAULT, RULES};
 
 /// Runs and looks after simple-im.
@@ -24,6 +24,10 @@ enum Command {
     Down(down::Options),
     /// Bring a database up to this version, with a worker's configuration (IM_POSTGRES__URL, --set, --config).
     Migrate(shared::config::Args),
+    /// Ask an edge or a worker whether it is ready: exit code 0 if it is.
+    Ready(ready::Options),
+    /// Drive a running stack with real clients; prints one JSON line of figures.
+    Load(load::Options),
 }
 
 fn main() -> ExitCode {
@@ -46,10 +50,16 @@ fn block_on(command: Command) -> anyhow::Result<ExitCode> {
         match command {
             Command::Up(options) => up::run(options).await,
             Command::Down(options) => down::run(options).await.map(|()| ExitCode::SUCCESS),
+            Command::Load(options) => {
+                let line = load::run(options).await?;
+                writeln!(std::io::stdout(), "{line}")?;
+                Ok(ExitCode::SUCCESS)
+            }
             Command::Migrate(args) => match args.start(DEFAULT, RULES) {
                 Start::Run(config) => migrate::run(&config).await.map(|()| ExitCode::SUCCESS),
                 Start::Exit(code) => Ok(code),
             },
+            Command::Ready(options) => ready::ask(&options.address).await.map(|()| ExitCode::SUCCESS),
         }
     })
 }

@@ -97,7 +97,10 @@ async fn send(tools: &Tools, chunk: Committed) {
     let tools = tools.clone();
     tokio::spawn(async move {
         if !offline.is_empty() {
-            tools.directory.offline_put(&offline).await;
+            // The bodies are in PostgreSQL too; the directory counts its errors.
+            if let Err(error) = tools.directory.offline_put(&offline).await {
+                tracing::debug!(%error, "bodies were not cached");
+            }
         }
         let confirming = Instant::now();
         join_all(settled.into_iter().map(|one| tools.deliveries.settle(one))).await;

@@ -71,6 +71,8 @@ async fn attempt(
     if let Some(trial) = trial {
         lanes::done(session, trial).await?;
     }
+    // Both are sent before either is answered; if the first fails the second rolls back.
+    lanes::prepare_mark(session).await?;
     let (marked, committed) =
         tokio::join!(lanes::mark(session, &marks), session.client().batch_execute("COMMIT"));
     marked?;

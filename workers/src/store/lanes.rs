@@ -45,6 +45,14 @@ pub async fn committed(session: &Session, lane: Lane, stream: &str) -> Result<u6
     Ok(row.map_or(0, |row| row.get::<_, i64>(0).unsigned_abs()))
 }
 
+/// Prepares [`mark`], so that it can be sent together with the commit that follows it.
+///
+/// # Errors
+/// The session's.
+pub async fn prepare_mark(session: &Session) -> Result<(), StoreError> {
+    session.prepare(MARK).await
+}
+
 /// Writes what a chunk did, in its own transaction.
 ///
 /// # Errors
