@@ -1,1 +1,27 @@
-//! Placeholder.
+//! The workers: they consume accepted frames lane by lane, decide, store, and deliver; and they answer the edges' calls.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`lane`] | who owns which lane, pulling it from JetStream, acknowledging it |
+//! | [`pipeline`] | one chunk from decode to delivery |
+//! | [`message`], [`contact`], [`group`] | the rules of each domain |
+//! | [`account`] | the rules of users, tokens and devices |
+//! | [`store`] | all SQL |
+//! | [`directory`] | all Redis |
+//! | [`delivery`] | what goes to which node, and its confirmation |
+//! | [`nodes`] | which edges live |
+//! | [`rpc`] | the answers to the edges' calls |
+
+pub mod account;
+pub mod config;
+pub mod contact;
+pub mod delivery;
+pub mod directory;
+pub mod group;
+pub mod lane;
+pub mod message;
+pub mod nodes;
+pub mod pipeline;
+pub mod rpc;
+pub mod serve;
+pub mod store;

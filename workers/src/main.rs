@@ -1,2 +1,47 @@
-//! Placeholder.
-fn main() {}
+//! The worker process: configuration, telemetry, run, drain.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use shared::{
+    config::{Args, Start},
+    telemetry,
+};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use workers::config::{DEFAULT, RULES, WorkerConfig};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let config: WorkerConfig = match Args::parse().start(DEFAULT, RULES) {
+        Start::Run(config) => config,
+        Start::Exit(code) => return code,
+    };
+    match run(config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(config: WorkerConfig) -> anyhow::Result<()> {
+    telemetry::init_log(&config.log)?;
+    telemetry::install(telemetry::Part::Worker)?;
+    let shutdown = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let token = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        tracing::info!("asked to stop: the running chunk is finished, then the lanes are released");
+        token.cancel();
+    });
+    workers::serve::serve(config, shutdown).await
+}

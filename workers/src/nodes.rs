@@ -51,7 +51,11 @@ impl Nodes {
     /// Every node heard of within the dead time, in no order.
     pub fn live(&self) -> Vec<NodeInfo> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.values().filter(|node| node.heard.elapsed() < self.dead_after).map(|node| node.info.clone()).collect()
+        known
+            .values()
+            .filter(|node| node.heard.elapsed() < self.dead_after)
+            .map(|node| node.info.clone())
+            .collect()
     }
 
     /// Whether this very start of a node lives.

@@ -1,0 +1,176 @@
+//! A whole worker: connects, migrates, and runs its committers and calls until shutdown.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context;
+use shared::{
+    subject::Subjects,
+    telemetry::{self, Metric, Readiness},
+};
+use tokio::{net::TcpListener, task::JoinSet, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::WorkerConfig,
+    delivery::{Deliveries, confirm::Confirmations},
+    directory::Directory,
+    lane::{
+        committer::{self, Shared},
+        finish::Tools,
+        source,
+    },
+    nodes::Nodes,
+    rpc,
+    store::{self, Pool},
+};
+
+/// Between two tries to reach a store that is down at the start.
+const RETRY: Duration = Duration::from_millis(500);
+/// How long a drain may take; past it the process ends, and what is unacknowledged is processed by another worker.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// Runs a worker. Returns when `shutdown` is cancelled and everything under way is done or given up.
+///
+/// # Errors
+/// What no retry can mend: a port that is taken, settings that cannot be used, a schema of a newer version.
+pub async fn serve(config: WorkerConfig, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(&config.worker.metrics)
+        .await
+        .with_context(|| format!("[worker] metrics: cannot listen on {}", config.worker.metrics))?;
+    let metrics = listener.local_addr()?.to_string();
+    let readiness = Readiness::new();
+    let mut tasks = JoinSet::new();
+    // The metrics server outlives the drain, so that the drain can be watched.
+    let watched = CancellationToken::new();
+    tasks.spawn(named("metrics", telemetry::serve(listener, readiness.clone(), watched.clone())));
+
+    let started = shutdown.run_until_cancelled(start(config, &readiness, &shutdown, &mut tasks)).await;
+    if let Some(started) = started {
+        let ready_file = started?;
+        telemetry::write_ready_file(&ready_file, &[("metrics", &metrics)])?;
+        tracing::info!(%metrics, "worker serves");
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            // Nothing ends by itself; if something does, the supervisor starts the process anew.
+            Some(ended) = tasks.join_next() => {
+                shutdown.cancel();
+                anyhow::bail!("a part of the worker ended: {:?}", ended);
+            }
+        }
+    }
+    watched.cancel();
+    let drained = tokio::time::timeout(DRAIN, async { while tasks.join_next().await.is_some() {} }).await;
+    if drained.is_err() {
+        tracing::warn!(left = tasks.len(), "the drain took longer than {DRAIN:?}; what is left is given up");
+    }
+    Ok(())
+}
+
+async fn named<E: std::fmt::Display>(
+    name: &'static str,
+    work: impl Future<Output = Result<(), E>>,
+) -> (&'static str, Option<String>) {
+    (name, work.await.err().map(|error| error.to_string()))
+}
+
+type Parts = JoinSet<(&'static str, Option<String>)>;
+
+/// Brings everything up; gives back where the ready file goes.
+async fn start(
+    config: WorkerConfig,
+    readiness: &Readiness,
+    shutdown: &CancellationToken,
+    tasks: &mut Parts,
+) -> anyhow::Result<String> {
+    let (postgres_up, nats_up) = (readiness.condition("postgres"), readiness.condition("nats"));
+    migrate(&config, &postgres_up).await?;
+    let pool = Pool::new(&config.postgres)?;
+    postgres_up.met();
+
+    let subjects = Subjects::new(&config.nats.prefix);
+    let nats = connect(&config, readiness).await?;
+    let js = source::context(nats.clone());
+    let stream = loop {
+        match source::streams(&js, &subjects, &config.nats).await {
+            Ok(stream) => break stream,
+            Err(error @ source::SourceError::Lanes { .. }) => return Err(error.into()),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the streams are not there yet");
+                nats_up.unmet(error.to_string());
+                sleep(RETRY).await;
+            }
+        }
+    };
+    nats_up.met();
+
+    let nodes = Nodes::new(config.worker.node_dead_ms.get());
+    let directory = Directory::new(&config).context("[redis] url")?;
+    let confirmations = Confirmations::open(nats.clone()).await?;
+    let deliveries =
+        Deliveries::new(confirmations, subjects.clone(), nodes.clone(), config.worker.confirm_ms.get());
+
+    let (keeper, live) = (directory.clone(), nodes.clone());
+    let token = shutdown.clone();
+    tasks.spawn(async move {
+        keeper.run(move || live.live(), token).await;
+        ("directory", None)
+    });
+    let (heard, epochs) = (nodes.clone(), directory.clone());
+    let listening = heard.listen(nats.clone(), subjects.clone(), move || epochs.epoch(), shutdown.clone());
+    tasks.spawn(named("heartbeats", listening));
+
+    let keep_below = usize::try_from(config.group.cache_offline_below).unwrap_or(usize::MAX);
+    let tools = Tools { deliveries: deliveries.clone(), directory: directory.clone(), keep_below };
+    let shared = Arc::new(Shared { config: config.clone(), js, stream, subjects: subjects.clone(), tools });
+    for number in 0..config.worker.committers {
+        let offset = usize::try_from(std::process::id()).unwrap_or(0) + number * 3;
+        let (shared, token) = (shared.clone(), shutdown.clone());
+        tasks.spawn(async move {
+            committer::run(shared, offset, token).await;
+            ("committer", None)
+        });
+    }
+    let desk = rpc::Desk { pool, directory, deliveries, nodes, config: Arc::new(config.clone()) };
+    tasks.spawn(named("calls", rpc::serve(nats, subjects, desk, shutdown.clone())));
+    Ok(config.worker.ready_file)
+}
+
+async fn migrate(config: &WorkerConfig, up: &telemetry::Condition) -> anyhow::Result<()> {
+    loop {
+        match store::migrate(&config.postgres).await {
+            Ok(applied) => {
+                for one in applied {
+                    tracing::info!(migration = ?one, "migration applied");
+                }
+                return Ok(());
+            }
+            Err(error) if error.retry() => {
+                Metric::WorkerStoreErrors.counter(&[]).increment(1);
+                tracing::warn!(error = &error as &dyn std::error::Error, "PostgreSQL is not there yet");
+                up.unmet(error.to_string());
+                sleep(RETRY).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+async fn connect(config: &WorkerConfig, readiness: &Readiness) -> anyhow::Result<async_nats::Client> {
+    let connected = readiness.condition("broker");
+    let options = async_nats::ConnectOptions::new()
+        .name(format!("worker {}", config.worker.name))
+        .retry_on_initial_connect()
+        .ping_interval(Duration::from_secs(2))
+        .subscription_capacity(65_536)
+        .event_callback(move |event| {
+            let connected = connected.clone();
+            async move {
+                match event {
+                    async_nats::Event::Connected => connected.met(),
+                    async_nats::Event::Disconnected => connected.unmet("NATS is not connected"),
+                    other => tracing::warn!(event = %other, "NATS"),
+                }
+            }
+        });
+    Ok(options.connect(config.nats.url.expose()).await?)
+}
