@@ -2,19 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use anyhow::Result;
 use tokio::process::Command;
-use tokio::time::timeout;
 
+use crate::ready;
 use crate::record::{Addresses, Kind};
 use crate::stack::servers::Store;
-
-/// How long one question for readiness may take.
-const ASK_LIMIT: Duration = Duration::from_secs(2);
 
 /// A process that the supervisor keeps.
 #[derive(Clone, Debug)]
@@ -80,21 +74,8 @@ impl Spec {
     pub async fn is_ready(&self) -> Result<()> {
         match (&self.program, &self.addresses.metrics) {
             (Program::Store(store), _) => store.answers().await,
-            (Program::Ours { .. }, Some(metrics)) => {
-                let asked = readyz(metrics);
-                timeout(ASK_LIMIT, asked).await.unwrap_or_else(|_| bail!("no answer within {ASK_LIMIT:?}"))
-            }
+            (Program::Ours { .. }, Some(metrics)) => ready::ask(metrics).await,
             (Program::Ours { .. }, None) => Ok(()),
         }
     }
-}
-
-async fn readyz(address: &str) -> Result<()> {
-    let mut stream = TcpStream::connect(address).await?;
-    stream.write_all(format!("GET /readyz HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).await?;
-    let mut answer = String::new();
-    stream.take(16 << 10).read_to_string(&mut answer).await?;
-    let status = answer.split_whitespace().nth(1);
-    ensure!(status == Some("200"), "expected status 200 from http://{address}/readyz, found {answer:?}");
-    Ok(())
 }
