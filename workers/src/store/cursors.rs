@@ -1,5 +1,8 @@
 //! What devices acknowledge: cursors, read positions, receipts. Everything is idempotent and only moves up; what names a
 //! conversation in which the user takes no part changes nothing, and nothing moves past the newest message.
+//!
+//! Look-ups stand in `LATERAL … LIMIT 1`, not in joins: one look into an index a row, where the planner, blind to the
+//! arrays' length, would read whole tables.
 
 use shared::{
     delivery::ReceiptKey,
@@ -18,8 +21,8 @@ FROM (SELECT set_config('synchronous_commit', 'off', true)) relaxed,
       FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[]) u(user_id, device, conv, seq)
       GROUP BY 1, 2, 3) m
 CROSS JOIN LATERAL (SELECT seq FROM messages WHERE conv = m.conv ORDER BY seq DESC LIMIT 1) n
-WHERE EXISTS (SELECT 1 FROM participants p WHERE p.user_id = m.user_id AND p.conv = m.conv)
-  AND EXISTS (SELECT 1 FROM devices d WHERE d.user_id = m.user_id AND d.device = m.device)
+CROSS JOIN LATERAL (SELECT 1 FROM participants p WHERE p.user_id = m.user_id AND p.conv = m.conv LIMIT 1) takes_part
+CROSS JOIN LATERAL (SELECT 1 FROM devices d WHERE d.user_id = m.user_id AND d.device = m.device LIMIT 1) exists
 ORDER BY 1, 2, 3
 ON CONFLICT (user_id, device, conv) DO UPDATE SET seq = excluded.seq WHERE cursors.seq < excluded.seq";
 
@@ -31,10 +34,11 @@ WHERE d.user_id = m.user_id AND d.device = m.device AND d.seen_at < now() - inte
 const DELIVERED: &str = "INSERT INTO receipts (user_id, device, conv, seq, by_id, read, id)
 SELECT DISTINCT m.sender, m.device, m.conv, m.seq, k.by_id, false, m.id
 FROM unnest($1::text[], $2::bigint[], $3::bigint[]) k(conv, seq, by_id)
-JOIN messages m ON m.conv = k.conv AND m.seq = k.seq
-WHERE m.want = 2 AND m.sender <> k.by_id
-  AND EXISTS (SELECT 1 FROM participants p WHERE p.user_id = k.by_id AND p.conv = k.conv
-              AND p.from_seq <= k.seq AND (p.to_seq IS NULL OR p.to_seq >= k.seq))
+CROSS JOIN LATERAL (SELECT m.* FROM messages m
+                    WHERE m.conv = k.conv AND m.seq = k.seq AND m.want = 2 AND m.sender <> k.by_id LIMIT 1) m
+CROSS JOIN LATERAL (SELECT 1 FROM participants p
+                    WHERE p.user_id = k.by_id AND p.conv = k.conv AND p.from_seq <= k.seq
+                      AND (p.to_seq IS NULL OR p.to_seq >= k.seq) LIMIT 1) took_part
 ORDER BY 1, 2, 3, 4, 5
 ON CONFLICT DO NOTHING
 RETURNING user_id, device, conv, seq, by_id, read, id";
@@ -45,8 +49,8 @@ const READS: &str = "WITH asked AS (
     FROM (SELECT user_id, conv, max(seq) AS seq FROM unnest($1::bigint[], $2::text[], $3::bigint[]) u(user_id, conv, seq)
           GROUP BY 1, 2) a
     CROSS JOIN LATERAL (SELECT seq FROM messages WHERE conv = a.conv ORDER BY seq DESC LIMIT 1) n
-    LEFT JOIN reads r ON r.user_id = a.user_id AND r.conv = a.conv
-    WHERE EXISTS (SELECT 1 FROM participants p WHERE p.user_id = a.user_id AND p.conv = a.conv)),
+    CROSS JOIN LATERAL (SELECT 1 FROM participants p WHERE p.user_id = a.user_id AND p.conv = a.conv LIMIT 1) takes_part
+    LEFT JOIN LATERAL (SELECT seq FROM reads WHERE user_id = a.user_id AND conv = a.conv LIMIT 1) r ON true),
   moved AS (SELECT * FROM asked WHERE seq > old),
   written AS (
     INSERT INTO reads (user_id, conv, seq) SELECT user_id, conv, seq FROM moved ORDER BY 1, 2
