@@ -35,3 +35,6 @@ pub mod session;
 pub mod start;
 
 pub use start::{Listeners, Running, StartError, start, start_on};
+
+#[cfg(test)]
+mod testing;

@@ -98,3 +98,6 @@ impl Publisher {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

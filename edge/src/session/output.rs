@@ -50,6 +50,12 @@ impl Stamped {
         Self(frame)
     }
 
+    /// For tests of what happens to such frames.
+    #[cfg(test)]
+    pub(crate) fn for_test(frame: Accepted) -> Self {
+        Self(frame)
+    }
+
     /// What is to be published.
     pub fn frame(&self) -> &Accepted {
         &self.0

@@ -1,1 +1,145 @@
+//! Which delivery an acknowledgement means, and what follows from it.
 
+use bytes::Bytes;
+use shared::{
+    ids::{Device, GroupId, MessageId, NodeId, SessionNo, UserId},
+    message::{Ack, Target},
+};
+
+use super::*;
+
+const ME: UserId = UserId(1);
+
+fn who() -> Sender {
+    let node = NodeId::new("e1-0").unwrap();
+    Sender { user: ME, device: Device::new("pad").unwrap(), session: SessionNo(5), node }
+}
+
+fn talk(peer: i64) -> Conversation {
+    Conversation::direct(ME, UserId(peer))
+}
+
+fn group(id: i64) -> Conversation {
+    Conversation::Group(GroupId(id))
+}
+
+/// Deliveries of (conversation, seq, sender, id).
+fn delivered(all: &[(Conversation, i64, i64, &str)]) -> Tracks {
+    let mut tracks = Tracks::default();
+    for (conversation, seq, from, id) in all {
+        let push = Push {
+            to: vec![ME],
+            conversation: *conversation,
+            seq: Seq(*seq),
+            from: UserId(*from),
+            id: MessageId::new(id).unwrap(),
+            skip: None,
+            receipt: true,
+            body: Bytes::new(),
+        };
+        assert_eq!(tracks.live(&push), Verdict::Write);
+    }
+    tracks
+}
+
+fn bare(id: &str) -> Ack {
+    Ack { id: Some(MessageId::new(id).unwrap()), seq: None, from: None, to: None, read: false }
+}
+
+fn exact(seq: i64, from: Target) -> Ack {
+    Ack { id: None, seq: Some(Seq(seq)), from: Some(from), to: None, read: false }
+}
+
+fn user(id: i64) -> Target {
+    Target::User(UserId(id))
+}
+
+/// Applies it; the cursor moves as (conversation, seq).
+fn moves(tracks: &mut Tracks, ack: &Ack) -> Option<Vec<(Conversation, i64)>> {
+    let mut notes = Cursors::default();
+    tracks.ack(ack, &who(), &mut notes).then(|| notes.moves.iter().map(|one| (one.conv, one.seq.0)).collect())
+}
+
+#[test]
+fn the_cursor_is_before_the_first_unacknowledged_one() {
+    let mut tracks = delivered(&[(talk(2), 8, 2, "a"), (talk(2), 9, 2, "b"), (talk(2), 10, 2, "c")]);
+    assert_eq!(moves(&mut tracks, &exact(9, user(2))), Some(vec![]));
+    assert_eq!(moves(&mut tracks, &exact(9, user(2))), None, "acknowledged already");
+    assert_eq!(moves(&mut tracks, &exact(8, user(2))), Some(vec![(talk(2), 9)]));
+    assert_eq!(moves(&mut tracks, &exact(10, user(2))), Some(vec![(talk(2), 10)]));
+    assert_eq!(tracks.unacked(), 0);
+}
+
+#[test]
+fn a_bare_id_means_the_oldest_of_that_id() {
+    let mut tracks = delivered(&[(talk(3), 4, 3, "x"), (talk(2), 1, 2, "x"), (group(7), 2, 3, "x")]);
+    assert_eq!(moves(&mut tracks, &bare("x")), Some(vec![(talk(3), 4)]));
+    assert_eq!(moves(&mut tracks, &bare("x")), Some(vec![(talk(2), 1)]));
+    assert_eq!(moves(&mut tracks, &bare("x")), Some(vec![(group(7), 2)]));
+    assert_eq!(moves(&mut tracks, &bare("x")), None);
+}
+
+#[test]
+fn an_address_means_exactly_one() {
+    let mut tracks = delivered(&[(talk(2), 5, 2, "a"), (group(7), 5, 2, "a"), (talk(3), 5, 3, "a")]);
+    assert_eq!(moves(&mut tracks, &exact(5, Target::Group(GroupId(7)))), Some(vec![(group(7), 5)]));
+    assert_eq!(moves(&mut tracks, &exact(5, Target::Group(GroupId(7)))), None);
+    assert_eq!(moves(&mut tracks, &exact(5, user(3))), Some(vec![(talk(3), 5)]));
+    assert_eq!(moves(&mut tracks, &exact(5, user(4))), None);
+    assert_eq!(tracks.unacked(), 1);
+}
+
+#[test]
+fn a_groups_message_may_be_named_by_its_sender_only_with_its_id() {
+    let mut tracks = delivered(&[(group(7), 5, 2, "a")]);
+    assert_eq!(moves(&mut tracks, &exact(5, user(2))), None, "it could be meant for the talk of the two");
+    let named = Ack { id: bare("a").id, ..exact(5, user(2)) };
+    assert_eq!(moves(&mut tracks, &named), Some(vec![(group(7), 5)]));
+}
+
+#[test]
+fn copies_of_own_messages_are_told_apart_by_their_recipient() {
+    let mut tracks = delivered(&[(talk(2), 5, 1, "a"), (talk(3), 5, 1, "b"), (talk(1), 5, 1, "c")]);
+    let to = |peer: i64| Ack { to: Some(UserId(peer)), ..exact(5, user(1)) };
+    assert_eq!(moves(&mut tracks, &to(3)), Some(vec![(talk(3), 5)]));
+    assert_eq!(moves(&mut tracks, &to(1)), Some(vec![(talk(1), 5)]));
+    assert_eq!(moves(&mut tracks, &exact(5, user(1))), Some(vec![(talk(2), 5)]));
+}
+
+#[test]
+fn senders_hear_of_it_but_not_of_their_own_other_devices() {
+    let mut tracks = delivered(&[(talk(2), 5, 2, "a"), (talk(3), 5, 1, "b"), (talk(1), 1, 1, "c")]);
+    let mut notes = Cursors::default();
+    for id in ["a", "b", "c"] {
+        assert!(tracks.ack(&bare(id), &who(), &mut notes));
+    }
+    let told: Vec<_> = notes.delivered.iter().map(|key| (key.conversation, key.seq.0, key.by)).collect();
+    assert_eq!(told, [(talk(2), 5, ME), (talk(1), 1, ME)]);
+}
+
+#[test]
+fn read_acknowledges_everything_up_to_there_at_any_time() {
+    let mut tracks = delivered(&[(talk(2), 5, 2, "a"), (talk(2), 6, 2, "b"), (talk(2), 7, 2, "c")]);
+    let read = |ack: Ack| Ack { read: true, ..ack };
+    let mut notes = Cursors::default();
+    assert!(tracks.ack(&read(exact(6, user(2))), &who(), &mut notes));
+    assert_eq!((tracks.unacked(), notes.moves.last().map(|one| one.seq)), (1, Some(Seq(6))));
+    assert!(tracks.ack(&read(bare("c")), &who(), &mut notes));
+    assert!(tracks.ack(&read(exact(3, Target::Group(GroupId(9)))), &who(), &mut notes));
+    let reads: Vec<_> = notes.reads.iter().map(|one| (one.conv, one.seq.0)).collect();
+    assert_eq!(reads, [(talk(2), 6), (talk(2), 7), (group(9), 3)]);
+    assert_eq!(notes.delivered.len(), 3);
+}
+
+#[test]
+fn conversations_in_which_nothing_waits_are_forgotten() {
+    let mut tracks = Tracks::default();
+    let mut notes = Cursors::default();
+    for peer in 2..10_000 {
+        let clock = Clock { gathering: peer as u64, flushed: peer as u64 - 2 };
+        tracks.clock(clock);
+        tracks.own(talk(peer), Seq(1), false, &who(), &mut notes);
+    }
+    assert_eq!(notes.moves.len(), 9_998);
+    assert!(tracks.len() <= KEPT + 2, "{} are remembered", tracks.len());
+}

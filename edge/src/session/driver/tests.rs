@@ -1,0 +1,282 @@
+//! Real sockets against a node whose workers and stream are fakes.
+
+use bytes::Bytes;
+use shared::{
+    delivery::{Delivery, Push},
+    ids::{Conversation, MessageId, Seq, SessionNo, UserId},
+    message::Body,
+};
+use tokio::io::AsyncWriteExt;
+
+use crate::testing::{Client, Node, login};
+
+fn message(number: usize, to: i64) -> String {
+    format!("[[m]]\nid = \"m{number}\"\nc = \"text {number}\"\nto = {to}\n\n")
+}
+
+fn push(to: i64, from: i64, seq: i64) -> Push {
+    Push {
+        to: vec![UserId(to)],
+        conversation: Conversation::direct(UserId(to), UserId(from)),
+        seq: Seq(seq),
+        from: UserId(from),
+        id: MessageId::new(&format!("p{seq}")).unwrap(),
+        skip: None,
+        receipt: false,
+        body: Bytes::from(format!("[[m]]\nid = \"p{seq}\"\nseq = {seq}\n")),
+    }
+}
+
+#[tokio::test]
+async fn before_the_login_nothing_else_is_taken_and_the_connection_stays() {
+    let node = Node::start(|_| ()).await;
+    let mut client = Client::connect(&node).await;
+    client.write(&message(1, 2)).await;
+    let refused = client.frame().await.unwrap();
+    assert!(refused.contains("not_logged_in") && refused.contains("\"m1\""), "{refused}");
+    client.write("\n").await;
+    client.write(&login(1, "pad", "bad")).await;
+    // A heartbeat in text is an empty line, which this client reads as part of the next frame.
+    let refused = client.frame().await.unwrap();
+    assert!(refused.contains("code = \"token\"") && refused.contains("\"login\""), "{refused}");
+    client.write(&login(1, "pad", "good")).await;
+    assert!(client.frame().await.unwrap().contains("s = 0"));
+    client.write(&login(1, "pad", "good")).await;
+    assert!(client.frame().await.unwrap().contains("already_logged_in"));
+}
+
+#[tokio::test]
+async fn a_login_and_messages_in_one_segment_are_taken_in_order() {
+    let node = Node::start(|_| ()).await;
+    let mut client = Client::connect(&node).await;
+    let all: String = (0..100).map(|number| message(number, 2)).collect();
+    client.write(&(login(1, "pad", "good") + &all)).await;
+    node.until(|world| world.accepted.len() == 100).await;
+    let world = node.world.borrow();
+    for (number, frame) in world.accepted.iter().enumerate() {
+        assert_eq!(frame.id().as_str(), format!("m{number}"));
+        assert_eq!(
+            (frame.from.user, frame.from.device.as_str(), frame.from.session),
+            (UserId(1), "pad", SessionNo(1))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_frame_may_be_cut_anywhere() {
+    let node = Node::start(|_| ()).await;
+    let mut client = Client::logged_in(&node, 1, "pad").await;
+    let frame = message(7, 2);
+    for at in 1..frame.len() {
+        client.write(&frame[..at]).await;
+        // The first part is read by itself before the rest comes.
+        tokio::task::yield_now().await;
+        client.write(&frame[at..]).await;
+    }
+    let count = frame.len() - 1;
+    node.until(|world| world.accepted.len() == count).await;
+    assert!(
+        node.world
+            .borrow()
+            .accepted
+            .iter()
+            .all(|one| matches!(&one.what, Body::Message(m) if m.content == "text 7"))
+    );
+}
+
+#[tokio::test]
+async fn deliveries_are_written_and_their_acknowledgement_moves_the_cursor() {
+    let node = Node::start(|_| ()).await;
+    node.world.send_modify(|world| world.owed = vec![push(1, 2, 1), push(1, 2, 2)]);
+    let mut client = Client::logged_in(&node, 1, "pad").await;
+    for seq in 1..=2 {
+        assert!(client.frame().await.unwrap().contains(&format!("seq = {seq}")));
+    }
+    node.until(|world| world.reads.len() == 2).await;
+    node.send(&[Delivery::Push(push(1, 2, 2)), Delivery::Push(push(1, 2, 3))]);
+    assert!(client.frame().await.unwrap().contains("seq = 3"));
+    client.write("[[a]]\nseq = 1\n[a.from]\nid = 2\n\n[[a]]\nid = \"p2\"\n\n").await;
+    let moved = |seq: i64| {
+        move |world: &crate::testing::World| {
+            world
+                .cursors
+                .iter()
+                .flat_map(|one| &one.moves)
+                .any(|one| one.seq == Seq(seq) && one.user == UserId(1))
+        }
+    };
+    node.until(moved(2)).await;
+    drop(client);
+    node.until(|world| world.closed.iter().any(|one| one.sessions[0].session == SessionNo(1))).await;
+    assert!(node.context.registry.is_empty());
+}
+
+#[tokio::test]
+async fn junk_is_answered_and_ends_only_its_own_connection() {
+    let node = Node::start(|limits| limits.frame_bytes = 1024).await;
+    let mut good = Client::logged_in(&node, 1, "pad").await;
+    for (junk, code) in [("#12x\n", "malformed"), ("#99999\nxxxx", "too_long")] {
+        let mut bad = Client::connect(&node).await;
+        bad.write(junk).await;
+        let mut answer = Vec::new();
+        tokio::io::AsyncReadExt::read_to_end(&mut bad.socket, &mut answer).await.unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.contains(code) && answer.contains("s = 1"), "{junk:?}: {answer}");
+    }
+    good.write("= = =\n\n").await;
+    assert!(good.frame().await.unwrap().contains("malformed"));
+    good.write(&message(1, 2)).await;
+    node.until(|world| world.accepted.len() == 1).await;
+}
+
+#[tokio::test]
+async fn who_does_not_log_in_is_closed() {
+    let node = Node::start(|limits| limits.login_seconds = shared::config::Seconds(1)).await;
+    let mut client = Client::connect(&node).await;
+    assert_eq!(client.frame().await, None);
+}
+
+#[tokio::test]
+async fn a_new_login_on_a_device_closes_the_older_one() {
+    let node = Node::start(|_| ()).await;
+    let mut old = Client::logged_in(&node, 1, "pad").await;
+    let mut other = Client::logged_in(&node, 1, "phone").await;
+    let _new = Client::logged_in(&node, 1, "pad").await;
+    assert!(old.frame().await.unwrap().contains("replaced"));
+    assert_eq!(old.frame().await, None);
+    node.send(&[Delivery::Revoked {
+        user: UserId(1),
+        device: Some(shared::ids::Device::new("phone").unwrap()),
+    }]);
+    assert_eq!(other.frame().await, None);
+}
+
+#[tokio::test]
+async fn a_full_stream_stops_the_reading_and_loses_nothing() {
+    let node = Node::start(|limits| limits.unpublished = 8).await;
+    node.world.send_modify(|world| world.stream_full = true);
+    let mut client = Client::logged_in(&node, 1, "pad").await;
+    let all: String = (0..200).map(|number| message(number, 2 + number as i64 % 3)).collect();
+    client.write(&all).await;
+    let session = || {
+        let mut found = None;
+        node.context.registry.of_user(UserId(1), |one| found = Some(one.clone()));
+        found.unwrap()
+    };
+    while session().unpublished() < 8 {
+        tokio::task::yield_now().await;
+    }
+    // Deliveries go on meanwhile.
+    node.until(|world| !world.reads.is_empty()).await;
+    node.send(&[Delivery::Answer {
+        user: UserId(1),
+        session: SessionNo(1),
+        place: None,
+        body: "[[a]]\nid = \"x\"\n".into(),
+    }]);
+    assert!(client.frame().await.unwrap().contains("\"x\""));
+    assert!(session().unpublished() <= 8 + 1);
+    node.world.send_modify(|world| world.stream_full = false);
+    node.until(|world| world.accepted.len() == 200).await;
+    let world = node.world.borrow();
+    for to in 2..5 {
+        let sent = world.accepted.iter().filter(
+            |one| matches!(&one.what, Body::Message(m) if m.to == shared::message::Target::User(UserId(to))),
+        );
+        let numbers: Vec<usize> = sent.map(|one| one.id().as_str()[1..].parse().unwrap()).collect();
+        assert!(numbers.is_sorted(), "{numbers:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_gets_everything_once_when_it_does() {
+    let node = Node::start(|limits| {
+        limits.outbox = 16;
+        limits.unacked = 10_000;
+    })
+    .await;
+    let mut client = Client::logged_in(&node, 1, "pad").await;
+    node.until(|world| !world.reads.is_empty()).await;
+    let long = |seq: i64| Push {
+        body: format!("[[m]]\nc = \"{}\"\nseq = {seq}\n", "x".repeat(20_000)).into(),
+        ..push(1, 2, seq)
+    };
+    // More than the socket's buffers hold.
+    for seq in 1..=600 {
+        node.world.send_modify(|world| world.owed.push(long(seq)));
+        node.send(&[Delivery::Push(long(seq))]);
+        tokio::task::yield_now().await;
+    }
+    for seq in 1..=600 {
+        let frame = client.frame().await.unwrap();
+        assert!(
+            frame.ends_with(&format!("seq = {seq}")),
+            "expected {seq}, found …{}",
+            &frame[frame.len() - 20..]
+        );
+    }
+    assert!(node.world.borrow().reads.len() > 1, "it overflowed");
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_told_so() {
+    let node = Node::start(|limits| limits.connections = 1).await;
+    let first = Client::logged_in(&node, 1, "pad").await;
+    let mut second = Client::connect(&node).await;
+    assert!(second.frame().await.unwrap().contains("unavailable"));
+    assert_eq!(second.frame().await, None);
+    drop(first);
+    node.until(|world| !world.closed.is_empty()).await;
+}
+
+#[tokio::test]
+async fn without_workers_a_login_is_told_to_try_again_and_a_session_keeps_reading_its_backlog() {
+    let node = Node::start(|_| ()).await;
+    node.world.send_modify(|world| world.workers_away = true);
+    let mut client = Client::connect(&node).await;
+    client.write(&login(1, "pad", "good")).await;
+    assert!(client.frame().await.unwrap().contains("unavailable"));
+    node.world.send_modify(|world| world.workers_away = false);
+    client.write(&login(1, "pad", "good")).await;
+    assert!(client.frame().await.unwrap().contains("s = 0"));
+    node.until(|world| !world.reads.is_empty()).await;
+    node.world.send_modify(|world| {
+        world.workers_away = true;
+        world.owed.push(push(1, 2, 1));
+    });
+    node.send(&[Delivery::Resync]);
+    node.world.send_modify(|world| world.workers_away = false);
+    assert!(client.frame().await.unwrap().contains("seq = 1"));
+}
+
+#[tokio::test]
+async fn a_drain_publishes_what_was_taken_and_tells_what_was_acknowledged() {
+    let node = Node::start(|_| ()).await;
+    node.world.send_modify(|world| world.owed = vec![push(1, 2, 1)]);
+    let mut client = Client::logged_in(&node, 1, "pad").await;
+    assert!(client.frame().await.unwrap().contains("seq = 1"));
+    client.write(&("[[a]]\nid = \"p1\"\n\n".to_owned() + &message(1, 2))).await;
+    node.until(|world| world.accepted.len() == 1).await;
+    let world = node.world.clone();
+    assert_eq!(node.drain().await.stragglers, Vec::<String>::new());
+    assert_eq!(client.frame().await, None);
+    let world = world.borrow();
+    assert!(world.cursors.iter().any(|one| one.moves.iter().any(|one| one.seq == Seq(1))));
+    assert_eq!(world.closed.len(), 1);
+}
+
+#[tokio::test]
+async fn many_connections_that_send_nothing_or_junk_cost_the_others_nothing() {
+    let node = Node::start(|_| ()).await;
+    let mut silent = Vec::new();
+    for number in 0..200 {
+        let mut one = Client::connect(&node).await;
+        if number % 2 == 0 {
+            one.socket.write_all(&[0xff, number as u8, b'\n', b'\n']).await.unwrap();
+        }
+        silent.push(one);
+    }
+    let mut client = Client::logged_in(&node, 1, "pad").await;
+    client.write(&message(1, 2)).await;
+    node.until(|world| world.accepted.len() == 1).await;
+}

@@ -1,0 +1,278 @@
+//! A node without a broker, for tests: workers and stream are fakes in this process, clients are real sockets.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, atomic::AtomicBool},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::future::{BoxFuture, FutureExt};
+use shared::{
+    delivery::{self, Delivery},
+    ids::{NodeId, SessionNo, TokenDigest},
+    message::{Accepted, accepted},
+    rpc::{self, Backlog, Close, ConnectBatch, ConnectReply, ConnectResult, Cursors, Done},
+    subject::Subjects,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    task::{JoinHandle, JoinSet},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    calls::{
+        Calls,
+        ask::{Ask, AskError, Reply},
+        logins::Logins,
+        notes::Notes,
+    },
+    config::{EdgeConfig, Limits},
+    context::Context,
+    deliver::Deliver,
+    drain::{DrainOutcome, Draining},
+    listener,
+    metric::Metrics,
+    node::epoch::Epochs,
+    publisher::{Publisher, Settings, sink::Sink},
+    registry::Registry,
+};
+
+/// What the fakes know and have heard. Every change can be awaited.
+#[derive(Debug, Default)]
+pub struct World {
+    /// Owed to every session that asks, until its cursor passes it.
+    pub owed: Vec<delivery::Push>,
+    /// Accepted frames that the stream took.
+    pub accepted: Vec<Accepted>,
+    pub cursors: Vec<Cursors>,
+    pub closed: Vec<Close>,
+    pub reads: Vec<Backlog>,
+    /// The stream takes nothing.
+    pub stream_full: bool,
+    /// No worker answers.
+    pub workers_away: bool,
+    sessions: i64,
+}
+
+/// A node under test.
+pub struct Node {
+    pub context: Arc<Context>,
+    pub deliver: Deliver,
+    pub address: SocketAddr,
+    pub world: watch::Sender<World>,
+    shutdown: CancellationToken,
+    accepting: JoinHandle<JoinSet<()>>,
+    notes: JoinHandle<()>,
+    notes_end: CancellationToken,
+}
+
+impl Node {
+    pub async fn start(change: impl FnOnce(&mut Limits)) -> Self {
+        let config = EdgeConfig::default();
+        let (mut limits, metrics) = (config.limits.clone(), Metrics::new());
+        change(&mut limits);
+        let world = watch::Sender::new(World::default());
+        let node = NodeId::new("e1-0").unwrap();
+        let (subjects, fake) = (Subjects::new("im"), Arc::new(Fake(world.clone())));
+        let second = Duration::from_secs(1);
+        let calls = Calls::new(fake.clone(), subjects.clone(), second, second);
+        let settings = Settings {
+            lanes: 4,
+            batch_bytes: 4096,
+            queue_frames: 16,
+            timeout: second,
+            unpublished: limits.unpublished,
+        };
+        let context = Arc::new(Context {
+            node: node.clone(),
+            parse: limits.frame(),
+            limits,
+            registry: Arc::new(Registry::default()),
+            publisher: Publisher::start(fake, &subjects, &node, settings, &metrics),
+            logins: Logins::start(calls.clone(), node.clone(), "127.0.0.1".into(), 1987),
+            calls: calls.clone(),
+            notes: Notes::new(metrics.clone()),
+            epochs: Epochs::default(),
+            metrics,
+            backlog_reads: Semaphore::new(8),
+            draining: AtomicBool::new(false),
+        });
+        let (shutdown, notes_end) = (CancellationToken::new(), CancellationToken::new());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let notes = context.notes.clone().run(calls, node, Duration::from_millis(20), notes_end.clone());
+        Self {
+            deliver: Deliver::new(context.clone()),
+            accepting: tokio::spawn(listener::run(listener, context.clone(), shutdown.clone())),
+            notes: tokio::spawn(notes),
+            context,
+            address,
+            world,
+            shutdown,
+            notes_end,
+        }
+    }
+
+    /// What a worker would send to this node.
+    pub fn send(&self, deliveries: &[Delivery]) {
+        let mut batch = Vec::new();
+        deliveries.iter().for_each(|one| delivery::encode(one, &mut batch));
+        self.deliver.batch(&Bytes::from(batch));
+    }
+
+    /// Until the world is so.
+    pub async fn until(&self, so: impl FnMut(&World) -> bool) {
+        let mut world = self.world.subscribe();
+        let waiting = world.wait_for(so);
+        tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("in time").expect("still there");
+    }
+
+    pub async fn drain(self) -> DrainOutcome {
+        self.shutdown.cancel();
+        let connections = self.accepting.await.unwrap();
+        let Self { context, notes, notes_end, .. } = self;
+        let rest = CancellationToken::new();
+        Draining { context, connections, notes, notes_end, rest, tasks: Vec::new() }.run().await
+    }
+}
+
+/// Workers and stream.
+struct Fake(watch::Sender<World>);
+
+impl Ask for Fake {
+    fn ask(&self, subject: String, request: Bytes, _: Duration) -> BoxFuture<'_, Result<Reply, AskError>> {
+        let mut reply = Err(AskError::NobodyThere);
+        self.0.send_modify(|world| {
+            if !world.workers_away {
+                reply = Ok(world.answer(subject.strip_prefix("im.rpc.").unwrap(), &request));
+            }
+        });
+        async move { reply }.boxed()
+    }
+}
+
+impl World {
+    fn answer(&mut self, call: &str, request: &[u8]) -> Reply {
+        let payload = match call {
+            "session.connect" => rpc::to_vec(&self.connect(&rpc::from_slice(request).unwrap())),
+            "session.backlog" => return self.backlog(rpc::from_slice(request).unwrap()),
+            "session.cursor" => {
+                self.cursors.push(rpc::from_slice(request).unwrap());
+                rpc::to_vec(&Done {})
+            }
+            "session.close" => {
+                self.closed.push(rpc::from_slice(request).unwrap());
+                rpc::to_vec(&Done {})
+            }
+            other => panic!("no such call: {other}"),
+        };
+        Reply { payload: payload.into(), ..Reply::default() }
+    }
+
+    fn connect(&mut self, batch: &ConnectBatch) -> ConnectReply {
+        let one = |login: &rpc::Connect| {
+            self.sessions += 1;
+            let (code, reason) = (Some("token".to_owned()), Some("token error".to_owned()));
+            match login.token == TokenDigest::of("good") {
+                true => ConnectResult {
+                    session: Some(SessionNo(self.sessions)),
+                    epoch: None,
+                    code: None,
+                    reason: None,
+                },
+                false => ConnectResult { session: None, epoch: None, code, reason },
+            }
+        };
+        ConnectReply { results: batch.logins.iter().map(one).collect() }
+    }
+
+    fn backlog(&mut self, read: Backlog) -> Reply {
+        let after = |push: &delivery::Push| {
+            read.after.iter().find(|place| place.conv == push.conversation).map(|place| place.seq)
+        };
+        let mut payload = Vec::new();
+        let owed = self.owed.iter().filter(|push| after(push).is_none_or(|after| push.seq > after));
+        let owed: Vec<_> = owed.collect();
+        let page = owed.len().min(read.limit as usize);
+        owed[..page].iter().for_each(|push| delivery::encode(&Delivery::Push((*push).clone()), &mut payload));
+        let more = page < owed.len();
+        self.reads.push(read);
+        Reply { payload: payload.into(), error: None, more }
+    }
+}
+
+impl Sink for Fake {
+    fn publish<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a str,
+        batch: Bytes,
+        _: Duration,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        let mut result = Err("full".to_owned());
+        self.0.send_modify(|world| {
+            if !world.stream_full {
+                let frames = shared::frame::split_counted(&batch).unwrap();
+                world.accepted.extend(frames.iter().map(|frame| accepted::decode(frame).unwrap()));
+                result = Ok(());
+            }
+        });
+        async move { result }.boxed()
+    }
+}
+
+/// A client that speaks text.
+pub struct Client {
+    pub socket: TcpStream,
+    read: Mutex<Vec<u8>>,
+}
+
+impl Client {
+    pub async fn connect(node: &Node) -> Self {
+        Self { socket: TcpStream::connect(node.address).await.unwrap(), read: Mutex::default() }
+    }
+
+    pub async fn logged_in(node: &Node, user: i64, device: &str) -> Self {
+        let mut client = Self::connect(node).await;
+        client.write(&login(user, device, "good")).await;
+        let answer = client.frame().await.unwrap();
+        assert!(answer.contains("s = 0"), "{answer}");
+        client
+    }
+
+    pub async fn write(&mut self, text: &str) {
+        self.socket.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// The next frame without its blank line; `None` at the end.
+    pub async fn frame(&mut self) -> Option<String> {
+        let reading = async {
+            loop {
+                {
+                    let mut read = self.read.lock().unwrap();
+                    if let Some(end) = read.windows(2).position(|two| two == b"\n\n") {
+                        let frame = read.drain(..end + 2).collect::<Vec<_>>();
+                        return Some(String::from_utf8(frame).unwrap().trim_end().to_owned());
+                    }
+                }
+                let mut buffer = vec![0; 65536];
+                let count = self.socket.read(&mut buffer).await.unwrap_or(0);
+                if count == 0 {
+                    return None;
+                }
+                self.read.lock().unwrap().extend(&buffer[..count]);
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), reading).await.expect("a frame in time")
+    }
+}
+
+pub fn login(user: i64, device: &str, token: &str) -> String {
+    format!(
+        "[[r]]\nid = \"a_01\"\nt = \"login\"\n[r.user]\nid = {user}\ndevice = \"{device}\"\ntoken = \"{token}\"\n\n"
+    )
+}
