@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use serde::{Deserialize, Serialize};
 
 use crate::process::{Identity, boot_id};
@@ -13,11 +14,15 @@ use crate::process::{Identity, boot_id};
 /// The file's name in the data folder.
 pub const FILE: &str = "stack.toml";
 
+/// The file whose blocks are used on a full disk, and how many bytes of them there are.
+const SPARE: &str = "stack.toml.spare";
+const SPARE_BYTES: usize = 16 << 10;
+
 const HEADER: &str = "# What runs here. Kept by `simple-im up`: rewritten whole at every change, never edited.\n\
                       # `started` is the process's start in clock ticks since boot: with the pid it names one process.\n";
 
 /// What a process is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// The broker.
@@ -95,9 +100,28 @@ impl Stack {
     }
 
     /// Writes it whole, then renames it into place. It holds the stores' passwords: for its owner alone.
+    ///
+    /// On a full disk it goes into a spare file's blocks, which [`Self::reserve`] has set aside, and the two change
+    /// names: a process that is started again then must stand in the file as at any other time.
     pub fn write(&self, data: &Path) -> Result<()> {
         let text = format!("{HEADER}{}", toml::to_string(self)?);
-        replace(&data.join(FILE), &text).context("writing stack.toml")
+        let path = data.join(FILE);
+        match replace(&path, &text) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                let spare = data.join(SPARE);
+                overwrite(&spare, &text)
+                    .and_then(|()| {
+                        Ok(renameat2(AT_FDCWD, &spare, AT_FDCWD, &path, RenameFlags::RENAME_EXCHANGE)?)
+                    })
+                    .context("writing stack.toml into its spare blocks")
+            }
+            written => written.context("writing stack.toml"),
+        }
+    }
+
+    /// Sets aside room for writing the file on a full disk.
+    pub fn reserve(data: &Path) -> Result<()> {
+        overwrite(&data.join(SPARE), &"\n".repeat(SPARE_BYTES)).context("reserving room for stack.toml")
     }
 
     /// Whether it is of this boot of the machine.
@@ -113,6 +137,16 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
         fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
     file.write_all(text.as_bytes())?;
     fs::rename(partial, path)
+}
+
+/// Writes over a file's blocks from its beginning, keeping those beyond for a longer text.
+fn overwrite(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    let length = file.metadata()?.len();
+    // What is left of a longer text before is blanked, not cut: a cut would give its blocks away.
+    let rest = usize::try_from(length).unwrap_or(0).saturating_sub(text.len());
+    file.write_all("\n".repeat(rest).as_bytes())
 }
 
 #[cfg(test)]

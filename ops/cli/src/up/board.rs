@@ -50,6 +50,9 @@ impl Board {
     pub fn new(data: PathBuf, say: Say) -> Self {
         let state = State { stack: Stack::of_this_process(), progress: Vec::new(), behind: false };
         let board = Self { data, say, state: Mutex::new(state), changed: watch::Sender::new(()) };
+        if let Err(error) = Stack::reserve(&board.data) {
+            board.say.line(format!("{error:#}"));
+        }
         board.write(&mut board.lock());
         board
     }
@@ -66,7 +69,10 @@ impl Board {
         };
         match state.stack.process.iter_mut().find(|it| it.name == spec.name) {
             Some(known) => *known = process,
-            None => state.stack.process.push(process),
+            None => {
+                state.stack.process.push(process);
+                state.stack.process.sort_by_key(|it| (it.kind, it.name.len(), it.name.clone()));
+            }
         }
         if !state.progress.iter().any(|it| it.name == spec.name) {
             let (name, log) = (spec.name.clone(), spec.log.clone());
