@@ -1,7 +1,8 @@
 //! Verified tokens: `client_{digest}`, simple_im's hash of ip, port and user id, with the device beside them.
 //!
-//! An entry is believed for `token_cache_seconds` and only by the start of Redis that wrote it: one restored from a
-//! snapshot could hold tokens that were revoked since.
+//! An entry is believed for `token_cache_seconds` and only under the start of Redis that it was written to: one restored
+//! from a snapshot could hold tokens that were revoked since. A revoked one leaves a note for as long, so that a check
+//! that began before cannot bring it back.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -39,7 +40,7 @@ impl Directory {
         pipeline.cmd("HGETALL").arg(self.client_key(digest));
         let ((mut fields,), start): ((HashMap<String, String>,), _) =
             self.link().send_to(&pipeline).await.ok()?;
-        if fields.get("start").map(String::as_str) != Some(&*start) {
+        if fields.contains_key("revoked") || fields.get("start").map(String::as_str) != Some(&*start) {
             return None;
         }
         let at = fields.remove("ip").zip(fields.get("port").and_then(|port| port.parse().ok()));
@@ -96,9 +97,12 @@ impl Directory {
     }
 
     async fn delete_clients(&self, digests: &[TokenDigest]) -> Result<(), Unreachable> {
-        let mut pipeline = Pipeline::with_capacity(digests.len());
+        let mut pipeline = Pipeline::with_capacity(digests.len() * 3);
         for digest in digests {
-            pipeline.cmd("DEL").arg(self.client_key(digest)).ignore();
+            let key = self.client_key(digest);
+            pipeline.cmd("DEL").arg(&key).ignore();
+            pipeline.cmd("HSET").arg(&key).arg("revoked").arg(1).ignore();
+            pipeline.cmd("EXPIRE").arg(&key).arg(self.inner.token_cache.as_secs()).ignore();
         }
         self.link().send(&pipeline).await
     }

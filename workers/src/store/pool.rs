@@ -5,14 +5,14 @@ use std::{
     ops::{Deref, DerefMut},
     str::FromStr,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 use shared::telemetry::Metric;
-use tokio::task::JoinHandle;
+use tokio::{sync::watch, task::JoinHandle};
 use tokio_postgres::{Client, NoTls, Row, Statement, types::ToSql};
 
 use super::StoreError;
@@ -25,10 +25,12 @@ const STATEMENT_SECONDS: u64 = 10;
 pub type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 /// The connections that the calls share. Capacity `[postgres] pool`; when all are taken a call waits
-/// `connect_seconds`, then fails with [`StoreError::Unreachable`].
+/// `connect_seconds`, then fails with [`StoreError::Unreachable`]. When a connection cannot be made, whoever waits is
+/// told at once, so that an outage does not fill the calls' places with waiting.
 #[derive(Clone)]
 pub struct Pool {
     inner: bb8::Pool<Manager>,
+    failed: Arc<watch::Sender<String>>,
     wait: Duration,
 }
 
@@ -46,12 +48,14 @@ impl Pool {
     pub fn new(postgres: &config::Postgres) -> Result<Self, StoreError> {
         let settings = settings(postgres, &pool_session())?;
         let wait = postgres.connect_seconds.get();
+        let failed = Arc::new(watch::Sender::new(String::new()));
         let inner = bb8::Pool::builder()
             .max_size(postgres.pool)
             .connection_timeout(wait)
             .test_on_check_out(false)
-            .build_unchecked(Manager { settings });
-        Ok(Self { inner, wait })
+            .retry_connection(false)
+            .build_unchecked(Manager { settings, failed: failed.clone() });
+        Ok(Self { inner, failed, wait })
     }
 
     /// A connection, given back when dropped.
@@ -63,13 +67,18 @@ impl Pool {
         let idle = f64::from(state.idle_connections);
         Metric::WorkerPoolConnections.gauge(&[("state", "idle")]).set(idle);
         Metric::WorkerPoolConnections.gauge(&[("state", "used")]).set(f64::from(state.connections) - idle);
-        match self.inner.get_owned().await {
-            Ok(connection) => Ok(Lease(connection)),
-            Err(bb8::RunError::TimedOut) => Err(StoreError::Unreachable {
-                what: format!("none of the pool's {} came free within {:?}", state.connections, self.wait),
-                source: None,
-            }),
-            Err(bb8::RunError::User(error)) => Err(error),
+        let mut failed = self.failed.subscribe();
+        let unreachable = |what| StoreError::Unreachable { what, source: None };
+        tokio::select! {
+            biased;
+            got = self.inner.get_owned() => match got {
+                Ok(connection) => Ok(Lease(connection)),
+                Err(bb8::RunError::TimedOut) => {
+                    Err(unreachable(format!("none of {} came free within {:?}", state.connections, self.wait)))
+                }
+                Err(bb8::RunError::User(error)) => Err(error),
+            },
+            Ok(()) = failed.changed() => Err(unreachable(failed.borrow().clone())),
         }
     }
 
@@ -234,6 +243,8 @@ pub async fn connect_with(
 /// Opens connections for the pool.
 struct Manager {
     settings: Settings,
+    /// Why the last connection could not be made, for those that wait for one.
+    failed: Arc<watch::Sender<String>>,
 }
 
 struct Settings {
@@ -246,7 +257,17 @@ impl bb8::ManageConnection for Manager {
     type Error = StoreError;
 
     async fn connect(&self) -> Result<Session, StoreError> {
-        connect(&self.settings).await.map(|(client, _driven)| Session::new(client))
+        match connect(&self.settings).await {
+            Ok((client, _driven)) => Ok(Session::new(client)),
+            Err(error) => {
+                let why = match &error {
+                    StoreError::Unreachable { what, .. } => what.clone(),
+                    other => other.to_string(),
+                };
+                self.failed.send_replace(why);
+                Err(error)
+            }
+        }
     }
 
     async fn is_valid(&self, session: &mut Session) -> Result<(), StoreError> {
