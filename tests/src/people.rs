@@ -3,7 +3,7 @@
 use toml::Table;
 
 use crate::{
-    harness::System,
+    harness::{SOON, System, eventually},
     web::{Call, Reply},
     wire::{Style, Wire},
 };
@@ -83,6 +83,44 @@ impl System {
     pub async fn online(&self, user: &User, device: &str, edge: usize) -> Wire {
         let token = self.token(user, device).await;
         self.connect(user, device, &token, edge).await
+    }
+
+    /// Waits until a device's acknowledged cursor in the conversation of two users is at `seq`.
+    pub async fn cursor_at(&self, user: &User, device: &str, other: &User, seq: i64) {
+        let conversation = format!("dm:{}:{}", user.id.min(other.id), user.id.max(other.id));
+        let query = "SELECT seq FROM cursors WHERE user_id = $1 AND device = $2 AND conv = $3";
+        eventually(SOON, async || {
+            let rows = self.stores.rows(query, &[&user.id, &device, &conversation]).await;
+            match rows.first().map(|row| row.get::<_, i64>(0)) {
+                Some(found) if found == seq => Ok(()),
+                found => Err(format!("the cursor is {found:?}, not {seq}")),
+            }
+        })
+        .await;
+    }
+
+    /// Waits until the directory says who is online: for its first moments a system sends everything everywhere.
+    pub async fn directory_stands(&self) {
+        let marker = self.stores.key("im_marker");
+        eventually(SOON, async || {
+            let epoch: Option<String> = self.stores.redis("GET", &[&marker]).await;
+            epoch.map(drop).ok_or_else(|| "the marker is not set".to_owned())
+        })
+        .await;
+    }
+
+    /// Waits until the system knows that none of the user's devices is connected.
+    pub async fn away(&self, user: &User) {
+        let route = self.stores.key(&format!("route_{}", user.id));
+        eventually(SOON, async || {
+            let devices: Vec<String> = self.stores.redis("HKEYS", &[&route]).await;
+            if devices.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("{} is still online on {devices:?}", user.name))
+            }
+        })
+        .await;
     }
 
     /// A connection logged in with this token.

@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     const TOUR: &str = "# x\n```sh\nnot run\n```\n<!-- tour:begin -->\nOne:\n```sh\nNAME=bob\necho hello $NAME at $HTTP1 and 1987\n```\n\
-                        It says\n```text\nhello bob at … and 2001\n```\n```sh other\ncat\n```\n```sh other\ntyped into cat\n```\n\
+                        It says\n```text\nhello bob at … and 1987\n```\n```sh other\ncat\n```\n```sh other\ntyped into cat\n```\n\
                         ```text\ntyped …\n```\n```sh\necho still $NAME\n```\n```toml\nstill bob\n```\n<!-- tour:end -->\n";
 
     fn settings() -> (Vec<(String, String)>, Vec<(String, String)>) {

@@ -46,8 +46,8 @@ async fn frames_that_are_not_frames() {
         for style in [Style::Counted, Style::Text] {
             let mut scene = Scene::new(system, style).await;
             scene.refuses("this is not TOML", "", "", "malformed").await;
-            scene.refuses("[[m]]\nid = \"1\"\nc = \"unclosed\nto = 1", "", "", "malformed").await;
-            scene.refuses("a = 1", "", "", "…").await;
+            scene.refuses("[[m]]\nid = \"1\"\nc = \"unclosed\nto = 1", "1", "", "malformed").await;
+            scene.refuses("a = 1", "", "", "malformed").await;
             scene.refuses("[m]\nid = \"1\"\nc = \"a table, no array\"\nto = 1", "…", "…", "…").await;
             scene.refuses("[[zz]]\nid = \"1\"", "…", "…", "unknown").await;
             scene.refuses("[[rr]]\nid = \"1\"", "…", "…", "unknown").await;

@@ -83,6 +83,7 @@ async fn a_message_to_oneself_reaches_ones_other_devices() {
         let alice = system.user("alice").await;
         let mut phone = system.online(&alice, "phone", 0).await;
         phone.say("memo", &alice, "buy milk", 1).await;
+        system.cursor_at(&alice, "phone", &alice, 1).await;
         // A device that comes later starts where the furthest one is, so only what follows is new to it.
         let mut tablet = system.online(&alice, "tablet", 1).await;
         phone.say("memo2", &alice, "and bread", 2).await;
@@ -174,6 +175,7 @@ async fn the_same_message_three_times_is_one_message() {
         a.say("once", &bob, "only once", 1).await;
         // Other content, another device, another target: another message.
         a.say("once", &bob, "only twice", 2).await;
+        system.cursor_at(&alice, "phone", &bob, 2).await;
         let mut tablet = system.online(&alice, "tablet", 0).await;
         tablet.say("once", &bob, "only once", 3).await;
 
@@ -318,7 +320,7 @@ async fn history_and_conversations_show_what_was_said() {
             let mut all: Vec<(i64, i64)> = reply
                 .entries("conversation")
                 .iter()
-                .map(|c| (c["user"]["id"].as_integer().unwrap(), c["unread"].as_integer().unwrap()))
+                .map(|c| (c["user"].as_integer().unwrap(), c["unread"].as_integer().unwrap()))
                 .collect();
             all.sort_unstable();
             all

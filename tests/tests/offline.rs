@@ -20,25 +20,6 @@ fn numbered(n: i64, to: &User, from: &User) -> String {
     delivered(&format!("m{n}"), &format!("number {n}"), n, to, from, "phone")
 }
 
-/// The acknowledged cursor of a device in the conversation of two users reaches `seq`.
-async fn cursor_at(system: &System, user: &User, device: &str, other: &User, seq: i64) {
-    let conversation = format!("dm:{}:{}", user.id.min(other.id), user.id.max(other.id));
-    eventually(SOON, async || {
-        let rows = system
-            .stores
-            .rows(
-                "SELECT seq FROM cursors WHERE user_id = $1 AND device = $2 AND conv = $3",
-                &[&user.id, &device, &conversation],
-            )
-            .await;
-        match rows.first().map(|row| row.get::<_, i64>(0)) {
-            Some(found) if found == seq => Ok(()),
-            found => Err(format!("the cursor is {found:?}, not {seq}")),
-        }
-    })
-    .await;
-}
-
 async fn offline(system: &System, token: &str, query: &str, edge: usize) -> Reply {
     let reply = system.call(edge, "GET", &format!("/offline{query}")).token(token).send().await;
     assert_eq!(reply.status, 200, "{}", reply.text);
@@ -82,7 +63,7 @@ async fn a_dropped_connection_gets_exactly_what_it_had_not_acknowledged() {
         for n in 1..=6 {
             b.acknowledge(&format!("m{n}"), n, &alice).await;
         }
-        cursor_at(system, &bob, "phone", &alice, 6).await;
+        system.cursor_at(&bob, "phone", &alice, 6).await;
         drop(b);
         send_numbered(&mut a, &bob, 11..=12).await;
 
@@ -113,7 +94,7 @@ async fn a_dropped_connection_gets_exactly_what_it_had_not_acknowledged() {
             }
         }
         b.acknowledge("last", 13, &alice).await;
-        cursor_at(system, &bob, "phone", &alice, 13).await;
+        system.cursor_at(&bob, "phone", &alice, 13).await;
         drop(b);
         let mut b = system.connect(&bob, "phone", &token, 0).await;
         b.nothing_but_heartbeat().await;
@@ -138,7 +119,7 @@ async fn one_device_does_not_acknowledge_for_another() {
             phone.expect(&numbered(n, &bob, &alice)).await;
             phone.acknowledge(&format!("m{n}"), n, &alice).await;
         }
-        cursor_at(system, &bob, "phone", &alice, 3).await;
+        system.cursor_at(&bob, "phone", &alice, 3).await;
         let mut tablet = system.connect(&bob, "tablet", &token, 0).await;
         for n in 1..=3 {
             tablet.expect(&numbered(n, &bob, &alice)).await;
@@ -156,6 +137,8 @@ async fn clearing_offline_messages_clears_exactly_what_was_read() {
     before_and_after_restart(async |system: &System| {
         let [alice, bob] = system.users(["alice", "bob"]).await;
         let of_bob = system.online(&bob, "phone", 1).await.token;
+        system.directory_stands().await;
+        system.away(&bob).await;
         let mut a = system.online(&alice, "phone", 0).await;
         send_numbered(&mut a, &bob, 1..=3).await;
 
@@ -210,15 +193,14 @@ async fn a_clearing_without_a_read_clears_nothing_and_upto_names_a_place() {
         let mut a = system.online(&alice, "phone", 1).await;
         send_numbered(&mut a, &bob, 1..=6).await;
         system.call(0, "DELETE", "/offline").token(&of_bob).send().await.expect_ok();
-        assert_eq!(ids(&offline(system, &of_bob, "", 1).await).len(), 6);
 
-        // Two pages; the cursor of the first clears the first alone.
+        // Nothing was cleared. Two pages; the cursor of the first clears the first alone.
         let first = offline(system, &of_bob, "?limit=2", 1).await;
         assert_eq!(ids(&first), ["m1", "m2"]);
-        let upto = first.response().get("upto").map(ToString::to_string).expect("a page names its cursor");
-        let upto = upto.trim_matches('"').to_owned();
+        let upto = first.response().get("cursor").cloned().expect("a page names its cursor");
+        let upto = upto.as_str().expect("as a text").to_owned();
         assert_eq!(ids(&offline(system, &of_bob, "", 0).await).len(), 6, "a larger page after it");
-        let path = format!("/offline?upto={}", upto.replace('+', "%2B"));
+        let path = format!("/offline?upto={upto}");
         system.call(1, "DELETE", &path).token(&of_bob).send().await.expect_ok();
         assert_eq!(ids(&offline(system, &of_bob, "", 0).await), ["m3", "m4", "m5", "m6"]);
         let odd = system.call(1, "DELETE", "/offline?upto=nonsense").token(&of_bob).send().await;
@@ -299,7 +281,7 @@ async fn a_long_absence_is_caught_up_with() {
         b.send(&format!("[[a]]\nseq = {seq}\n[a.from]\nid = {from}")).await;
     }
     for user in &senders {
-        cursor_at(&system, &bob, "phone", user, 400).await;
+        system.cursor_at(&bob, "phone", user, 400).await;
     }
     assert!(b.got_within(Duration::from_millis(300)).await.is_none());
     system.finish().await;
@@ -315,16 +297,18 @@ async fn deliveries_pause_a_thousand_past_the_cursor() {
     let mut a = system.online(&alice, "phone", 0).await;
     let mut b = system.online(&bob, "phone", 1).await;
     send_numbered(&mut a, &bob, 1..=25).await;
-    for n in 1..=10 {
-        b.expect(&numbered(n, &bob, &alice)).await;
-    }
-    assert!(b.got_within(Duration::from_millis(500)).await.is_none(), "the pause holds");
-    for n in 1..=25 {
-        b.acknowledge(&format!("m{n}"), n, &alice).await;
-        if n + 10 <= 25 {
-            b.expect(&numbered(n + 10, &bob, &alice)).await;
+    let mut got = 0;
+    while got < 25 {
+        // The one that shows the limit to be reached has been written as well.
+        for _ in 0..if got == 0 { 11 } else { 11.min(25 - got) } {
+            got += 1;
+            b.expect(&numbered(got, &bob, &alice)).await;
+        }
+        assert!(b.got_within(Duration::from_millis(500)).await.is_none(), "the pause holds after {got}");
+        for n in got - 10..=got {
+            b.acknowledge(&format!("m{n}"), n.max(1), &alice).await;
         }
     }
-    cursor_at(&system, &bob, "phone", &alice, 25).await;
+    system.cursor_at(&bob, "phone", &alice, 25).await;
     system.finish().await;
 }

@@ -186,12 +186,7 @@ async fn an_emptied_redis_is_refilled() {
         system.online(&bob, &format!("device{edge}"), edge).await;
     }
     // And the directory stands again by itself.
-    let marker = system.stores.key("im_marker");
-    eventually(SOON, async || {
-        let epoch: Option<String> = system.stores.redis("GET", &[&marker]).await;
-        epoch.map(|_| ()).ok_or_else(|| "im_marker is still gone".to_owned())
-    })
-    .await;
+    system.directory_stands().await;
     let route = system.stores.key(&format!("route_{}", bob.id));
     eventually(SOON, async || {
         let devices: std::collections::HashMap<String, String> =

@@ -53,6 +53,10 @@ async fn everything_survives_a_restart_of_every_process() {
     b.expect_all(&[&group_made, &hello]).await;
     c.expect_all(&[&group_made, &hello, &asked]).await;
 
+    // Nor had alice acknowledged his acceptance.
+    let accepted = a.next().await;
+    assert_eq!((accepted["r"]["id"].as_str(), accepted["r"]["seq"].as_integer()), (Some("2"), Some(2)), "{accepted}");
+
     // The talk goes on where it was: numbers, retries, rules.
     a.say("6", &bob, "to bob", 3).await;
     a.say("8", &bob, "and again", 4).await;

@@ -50,6 +50,8 @@ pub async fn serve(config: WorkerConfig, shutdown: CancellationToken) -> anyhow:
         telemetry::write_ready_file(&ready_file, &[("metrics", &metrics)])?;
         tracing::info!(%metrics, "worker serves");
         tokio::select! {
+            // Looked at first: once it is cancelled the parts end by themselves, and may have ended already.
+            biased;
             () = shutdown.cancelled() => {}
             // Nothing ends by itself; if something does, the supervisor starts the process anew.
             Some(ended) = tasks.join_next() => {

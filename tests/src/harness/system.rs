@@ -249,6 +249,8 @@ const WORKER: &[(&str, &str)] = &[
     // As weak as argon2 goes: the tests register hundreds of users.
     ("account.argon2_kib", "8"),
     ("account.argon2_passes", "1"),
+    // Every test has the same address, and many provoke failures.
+    ("account.login_failures", "100000"),
     ("log.filter", "info"),
 ];
 
