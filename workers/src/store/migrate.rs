@@ -2,7 +2,7 @@
 
 use tokio_postgres::Client;
 
-use super::{StoreError, pool};
+use super::{StoreError, connect::connect_one};
 use crate::config;
 
 /// One migration as it stands in `migrations/`.
@@ -40,7 +40,7 @@ pub struct Applied {
 /// # Errors
 /// [`StoreError::Newer`] when the schema is ahead of this binary; otherwise as the connection.
 pub async fn migrate(postgres: &config::Postgres) -> Result<Vec<Applied>, StoreError> {
-    let (mut client, _driven) = pool::connect_one(postgres).await?;
+    let (mut client, _driven) = connect_one(postgres).await?;
     let schema = &postgres.schema;
     // Held by the session: it goes with the connection, however this ends.
     client

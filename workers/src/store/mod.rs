@@ -2,7 +2,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`pool`] | connections: the pool, dedicated sessions, prepared statements |
+//! | [`pool`], [`connect`], [`session`] | connections: shared, of their own; prepared statements, transactions |
 //! | [`migrate`] | bringing a schema up to what this binary knows |
 //! | [`rows`] | rows of `messages` to frames, and requests to their columns |
 //! | [`chunk`], [`lanes`] | what committers write, and how far they are |
@@ -11,6 +11,7 @@
 //! | [`history`], [`lists`] | what the HTTP API shows of conversations, contacts and groups |
 
 pub mod chunk;
+pub mod connect;
 pub mod cursors;
 pub mod history;
 pub mod lanes;
@@ -21,11 +22,14 @@ pub mod owed;
 pub mod pages;
 pub mod pool;
 pub mod rows;
+pub mod session;
 pub mod tokens;
 pub mod users;
 
 pub use migrate::{Applied, migrate};
-pub use pool::{Lease, Pool, Session, Tx, connect_one, connect_with};
+pub use connect::{connect_one, connect_with};
+pub use pool::{Lease, Pool};
+pub use session::{Session, Tx};
 
 use tokio_postgres::error::SqlState;
 
