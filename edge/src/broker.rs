@@ -84,7 +84,7 @@ impl Link {
                 self.up = true;
                 tracing::info!(lost_before = self.lost, "connected to NATS");
             }
-            Event::Disconnected | Event::Closed => {
+            Event::Disconnected => {
                 if self.up {
                     tracing::warn!(%event, "NATS is away; trying again until it is back");
                 }
@@ -96,6 +96,8 @@ impl Link {
                 tracing::warn!("messages from NATS were dropped: this node does not keep up");
             }
             Event::ServerError(_) | Event::ClientError(_) => tracing::debug!(%event, "NATS"),
+            // The end of this process's own client.
+            Event::Closed => self.up = false,
             Event::LameDuckMode | Event::Draining => tracing::info!(%event, "NATS"),
         }
     }

@@ -1,4 +1,4 @@
-//! The ordered end of a node: sessions, then what they sent, then what they had to tell. Each step has a deadline, and
+//! The ordered end of a node: sessions, which are told where to go, then what they sent, then what they had to tell. Each step has a deadline, and
 //! what misses it is named.
 
 use std::{sync::Arc, time::Duration};
@@ -9,10 +9,21 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{context::Context, listener, outbox::Close};
+use shared::message::write;
+
+use crate::{
+    context::Context,
+    listener,
+    node::peers::Peer,
+    outbox::{Close, Item},
+};
 
 /// How long each step may take.
 const STEP: Duration = Duration::from_secs(5);
+/// How far the moves of all sessions are spread, at most, so that they do not all arrive elsewhere at once.
+const SPREAD: Duration = Duration::from_secs(3);
+/// How long after its time to move a session may stay.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// What missed its deadline; empty: all ended in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +37,8 @@ pub struct DrainOutcome {
 pub struct Draining {
     /// The node.
     pub context: Arc<Context>,
+    /// Where its sessions can go.
+    pub peers: Vec<Peer>,
     /// Its connections; nothing is accepted any more.
     pub connections: JoinSet<()>,
     /// The task that sends the sessions' notes.
@@ -62,8 +75,18 @@ impl Draining {
         outcome
     }
 
-    /// Tells every session to write what it has and close.
+    /// Tells every session where to go, if there is another node, and closes those that stay.
     async fn sessions(&mut self, outcome: &mut DrainOutcome) {
+        if !self.peers.is_empty() {
+            let moving = self.tell_to_move();
+            let leaving = async {
+                while let Some(ended) = self.connections.join_next().await {
+                    listener::reaped(&self.context, ended);
+                }
+            };
+            // Who stays longer is closed below.
+            timeout(moving + GRACE, leaving).await.ok();
+        }
         self.context.registry.for_all(|session| session.close(Close::Drain));
         let ending = async {
             while let Some(ended) = self.connections.join_next().await {
@@ -79,5 +102,21 @@ impl Draining {
         let sessions = named[..shown].join(", ");
         outcome.stragglers.push(format!("{open} connections, among them sessions {sessions}"));
         self.connections.shutdown().await;
+    }
+
+    /// `[[n]] t = "move"` to all, evenly over the other nodes and over time; returns when the last one is to move.
+    fn tell_to_move(&self) -> Duration {
+        let sessions = self.context.registry.len().max(1) as u64;
+        let spread = SPREAD.min(Duration::from_millis(sessions - 1));
+        let mut told = 0_u64;
+        self.context.registry.for_all(|session| {
+            let peer = &self.peers[told as usize % self.peers.len()];
+            let after = spread.as_millis() as u64 * told / sessions;
+            let mut body = Vec::new();
+            write::moved(&peer.server, peer.port, after, &mut body);
+            session.queue(Item::Notice(body.into()), usize::MAX);
+            told += 1;
+        });
+        spread
     }
 }

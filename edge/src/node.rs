@@ -3,8 +3,10 @@
 //! | module | holds |
 //! |---|---|
 //! | [`epoch`] | under which directory epoch its sessions stand, and writing them there again |
+//! | [`peers`] | other nodes, for sessions that must leave this one |
 
 pub mod epoch;
+pub mod peers;
 
 use std::{
     sync::Arc,
@@ -21,7 +23,7 @@ use shared::{
 use tokio::{sync::watch, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::{broker::Link, context::Context, ready::Readiness};
+use crate::{broker::Link, calls::CallError, context::Context, ready::Readiness};
 
 /// A name for this start alone: `{name}-{8 hex digits}`.
 ///
@@ -74,7 +76,10 @@ impl Pulse {
                 Ok(reply) => self.answered(&mut state, reply),
                 Err(error) => {
                     tracing::debug!(%error, "a heartbeat has no answer");
-                    if state.answered.elapsed() > lease {
+                    // Without any worker the next one to come does not know this node yet, and what it delivers
+                    // before the first heartbeat passes this node by.
+                    let nobody = matches!(error, CallError::NoWorkers { .. });
+                    if nobody || state.answered.elapsed() > lease {
                         state.missed.get_or_insert("lease");
                         self.ready.set(false);
                     }
@@ -94,7 +99,7 @@ impl Pulse {
         state.seen = link;
     }
 
-    async fn beat(&self, lease: Duration) -> Result<HeartbeatReply, String> {
+    async fn beat(&self, lease: Duration) -> Result<HeartbeatReply, CallError> {
         let context = &self.context;
         let beat = Heartbeat {
             node: context.node.clone(),
@@ -108,8 +113,9 @@ impl Pulse {
         let reply =
             context.calls.once("heartbeat", subject, Bytes::from(rpc::to_vec(&beat)), lease / 2).await;
         let result = match reply {
-            Ok(reply) => rpc::from_slice(&reply.payload).map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
+            Ok(reply) => rpc::from_slice(&reply.payload)
+                .map_err(|error| CallError::Broken { call: "heartbeat", reason: error.to_string() }),
+            Err(error) => Err(error),
         };
         let outcome = if result.is_ok() { "ok" } else { "error" };
         telemetry::count(Metric::EdgeHeartbeats, &[("result", outcome)], 1);

@@ -29,6 +29,8 @@ pub enum Item {
         body: Bytes,
     },
     Receipt(Box<(ReceiptKey, Bytes)>),
+    /// A frame of the node's own: a notice.
+    Notice(Bytes),
     /// The broker holds this message, and its sender wanted to know.
     Queued(MessageId),
     /// The backlog read under way has ended.
@@ -187,7 +189,7 @@ impl Item {
     fn size(&self) -> usize {
         match self {
             Self::Push(push) => push.body.len(),
-            Self::Answer { body, .. } => body.len(),
+            Self::Answer { body, .. } | Self::Notice(body) => body.len(),
             Self::Receipt(receipt) => receipt.1.len(),
             Self::Queued(id) => id.as_str().len(),
             Self::Page(_) => 0,

@@ -24,7 +24,7 @@ use crate::{
     http::{HttpState, limits::Limits as HttpLimits},
     listener,
     metric::Metrics,
-    node::{self, Pulse, epoch::Epochs},
+    node::{self, Pulse, epoch::Epochs, peers},
     publisher::{self, Publisher, sink::Stream},
     ready::Readiness,
     registry::Registry,
@@ -158,6 +158,7 @@ pub async fn start_on(
         config.node.cursor_ms.get(),
         notes_end.clone(),
     );
+    let (peer_subjects, heartbeat) = (subjects.clone(), config.node.heartbeat_ms.get());
     let pulse =
         Pulse { context: context.clone(), subjects, server, port, ready: ready.clone(), link: broker.link() };
     let http = HttpState::new(context.calls.clone(), http_limits(&config), ready.clone());
@@ -192,7 +193,11 @@ pub async fn start_on(
         shutdown.cancelled().await;
         context.draining.store(true, Ordering::Relaxed);
         let connections = accepting.await.unwrap_or_default();
-        let outcome = Draining { context, connections, notes, notes_end, rest, tasks }.run().await;
+        let peers = match context.registry.is_empty() {
+            true => Vec::new(),
+            false => peers::find(broker.client(), &peer_subjects, &context.node, heartbeat).await,
+        };
+        let outcome = Draining { context, peers, connections, notes, notes_end, rest, tasks }.run().await;
         // What is still in the client's own queue: confirmations of the last deliveries.
         broker.client().flush().await.ok();
         outcome

@@ -36,7 +36,7 @@ use crate::{
     drain::{DrainOutcome, Draining},
     listener,
     metric::Metrics,
-    node::epoch::Epochs,
+    node::{epoch::Epochs, peers::Peer},
     publisher::{Publisher, Settings, sink::Sink},
     registry::Registry,
 };
@@ -131,12 +131,13 @@ impl Node {
         tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("in time").expect("still there");
     }
 
-    pub async fn drain(self) -> DrainOutcome {
+    /// Ends the node; its sessions can go to `peers`.
+    pub async fn drain(self, peers: Vec<Peer>) -> DrainOutcome {
         self.shutdown.cancel();
         let connections = self.accepting.await.unwrap();
         let Self { context, notes, notes_end, .. } = self;
         let rest = CancellationToken::new();
-        Draining { context, connections, notes, notes_end, rest, tasks: Vec::new() }.run().await
+        Draining { context, peers, connections, notes, notes_end, rest, tasks: Vec::new() }.run().await
     }
 }
 

@@ -155,6 +155,7 @@ impl<W: Wire> Session<W> {
                 Item::Push(push) => self.live.push(&push, out),
                 Item::Answer { place, body } => self.live.answer(place, &body, out),
                 Item::Receipt(receipt) => self.live.receipt(&receipt.0, &receipt.1, out),
+                Item::Notice(body) => out.frame(&body),
                 Item::Queued(id) => self.live.queued(&id, out),
                 Item::Page(Page::Read(entries, more)) => self.live.page(&entries, more, out),
                 Item::Page(Page::Over) => close = close.or(Some(Close::Replaced)),
