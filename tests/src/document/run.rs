@@ -1,6 +1,11 @@
 //! Plays a document against a running system.
 
-use std::{collections::BTreeMap, future::Future, io, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    future::Future,
+    io,
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -78,10 +83,7 @@ impl<C: Connect> Play<'_, C> {
         if !self.open.contains_key(&block.who) {
             let stream =
                 self.connect.tcp(block.edge).await.map_err(|error| format!("cannot connect: {error}"))?;
-            self.open.insert(
-                block.who.clone(),
-                Line { stream, buffer: Vec::new(), waiting: Vec::new(), counted: None },
-            );
+            self.open.insert(block.who.clone(), Line::new(stream));
         }
         self.open.get_mut(&block.who).ok_or_else(|| "expected an open connection, found none".to_owned())
     }
@@ -271,12 +273,18 @@ impl std::fmt::Display for Got {
 struct Line<S> {
     stream: S,
     buffer: Vec<u8>,
-    waiting: Vec<Table>,
+    waiting: VecDeque<Table>,
+    /// Those that came: receipts come at least once, and a client ignores one that it has.
+    receipts: Vec<Table>,
     /// Whether the client's first bytes began a counted frame.
     counted: Option<bool>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
+    fn new(stream: S) -> Self {
+        Self { stream, buffer: Vec::new(), waiting: VecDeque::new(), receipts: Vec::new(), counted: None }
+    }
+
     async fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
         self.counted.get_or_insert(bytes.starts_with(b"#"));
         self.stream
@@ -292,8 +300,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
 
     async fn read(&mut self) -> Result<Got, String> {
         loop {
-            if !self.waiting.is_empty() {
-                return Ok(Got::Entry(self.waiting.remove(0)));
+            while let Some(entry) = self.waiting.pop_front() {
+                let receipt = is_receipt(&entry);
+                if receipt && self.receipts.contains(&entry) {
+                    continue;
+                }
+                if receipt {
+                    self.receipts.push(entry.clone());
+                }
+                return Ok(Got::Entry(entry));
             }
             match self.cut()? {
                 Some(frame) if frame.is_empty() => return Ok(Got::Heartbeat),
@@ -343,6 +358,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
         self.buffer.drain(..next);
         Ok(Some(frame))
     }
+}
+
+fn is_receipt(entry: &Table) -> bool {
+    let level = entry.get("a").and_then(|ack| ack.get("lvl")).and_then(Value::as_str);
+    matches!(level, Some("delivered" | "read"))
 }
 
 /// A frame's entries, each as `{ kind: entry }`.

@@ -99,6 +99,16 @@ async fn what_the_document_does_not_show_is_a_mistake_at_the_end() {
     assert!(play(&closed, &script, true).await.is_ok());
 }
 
+#[tokio::test]
+async fn a_receipt_may_come_again_and_an_answer_may_not() {
+    let document = "```tcp alice\n[[m]]\n```\n```expect alice\n[[a]]\nlvl = \"LVL\"\n```\n";
+    for (level, fits) in [("read", true), ("delivered", true), ("stored", false)] {
+        let reply = format!("[[a]]\nlvl = \"{level}\"\n\n").repeat(2);
+        let result = play(&document.replace("LVL", level), &[("[[m]]\n\n", &reply)], false).await;
+        assert_eq!(result.is_ok(), fits, "{level}: {result:?}");
+    }
+}
+
 #[test]
 fn calls_are_read_as_words() {
     assert_eq!(words("POST /user name=\"Big Bob\"  x=1").unwrap(), ["POST", "/user", "name=Big Bob", "x=1"]);
