@@ -241,7 +241,10 @@ impl Committer {
         let puller = self.pullers.spawn(async move {
             let ack_wait = shared.config.nats.ack_wait_seconds.get();
             let pulling = source::pull(&shared.stream, &shared.subjects, lane, taking, ack_wait, into);
-            Ended { lane, taking, error: pulling.await.err() }
+            let error = pulling.await.err();
+            // Here and not where it is noticed: the committer's other lanes go on meanwhile.
+            tokio::time::sleep(RETRY).await;
+            Ended { lane, taking, error }
         });
         Metric::WorkerLaneOwned.gauge(&[("lane", &lane.0.to_string())]).set(1);
         self.lanes.insert(lane, Owned { taking, committed, probation: true, puller });
@@ -262,7 +265,6 @@ impl Committer {
                 "pulling a lane broke off"
             );
         }
-        tokio::time::sleep(RETRY).await;
         let locks = ownership::read(self.session.client(), self.class).await?;
         if locks.mine.contains(&lane) {
             self.pull(lane).await?;
