@@ -88,6 +88,11 @@ impl System {
     /// Waits until a device's acknowledged cursor in the conversation of two users is at `seq`.
     pub async fn cursor_at(&self, user: &User, device: &str, other: &User, seq: i64) {
         let conversation = format!("dm:{}:{}", user.id.min(other.id), user.id.max(other.id));
+        self.cursor_in(user, device, &conversation, seq).await;
+    }
+
+    /// The same in a conversation by its name.
+    pub async fn cursor_in(&self, user: &User, device: &str, conversation: &str, seq: i64) {
         let query = "SELECT seq FROM cursors WHERE user_id = $1 AND device = $2 AND conv = $3";
         eventually(SOON, async || {
             let rows = self.stores.rows(query, &[&user.id, &device, &conversation]).await;

@@ -77,6 +77,7 @@ fn ids_in(value: &Value, name: &str) -> Option<Vec<i64>> {
 async fn a_group_is_made_and_all_its_members_hear_all_of_it() {
     before_and_after_restart(async |system: &System| {
         let (group, [alice, bob, carol], [mut a, mut b, mut c]) = three(system).await;
+        system.cursor_in(&alice, "phone", &format!("g:{group}"), 1).await;
         let mut tablet = system.online(&alice, "tablet", 1).await;
         a.say_group("g1", group, "hello all", 2).await;
         for wire in [&mut b, &mut c, &mut tablet] {

@@ -14,6 +14,7 @@ use shared::{
     rpc::{self, Heartbeat, HeartbeatReply},
     subject::Subjects,
 };
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// A node as its last heartbeat described it.
@@ -32,6 +33,7 @@ pub struct NodeInfo {
 pub struct Nodes {
     known: Arc<Mutex<HashMap<NodeId, Known>>>,
     dead_after: Duration,
+    acquainted: Arc<watch::Sender<bool>>,
 }
 
 #[derive(Debug)]
@@ -45,7 +47,20 @@ struct Known {
 impl Nodes {
     /// A node is dead when nothing was heard of it for `dead_after`.
     pub fn new(dead_after: Duration) -> Self {
-        Self { known: Arc::default(), dead_after }
+        Self { known: Arc::default(), dead_after, acquainted: Arc::new(watch::Sender::new(false)) }
+    }
+
+    /// Waits until every live node has had the time to be heard of: one of them twice, or the dead time has passed.
+    ///
+    /// A worker that delivers before that takes nodes for dead that are not, and what it does not send to them nobody
+    /// sends.
+    pub async fn acquainted(&self) {
+        let mut acquainted = self.acquainted.subscribe();
+        // Nobody heard within the dead time: there is nobody to deliver to. The sender lives as long as this.
+        let heard = tokio::time::timeout(self.dead_after, acquainted.wait_for(|heard| *heard)).await;
+        if heard.is_err() {
+            tracing::info!("no edge was heard of twice; deliveries go to those that come");
+        }
     }
 
     /// Every node heard of within the dead time, in no order.
@@ -92,7 +107,10 @@ impl Nodes {
         };
         let missed =
             known.get(&beat.node).is_some_and(|node| node.missed || node.heard.elapsed() >= self.dead_after);
-        known.insert(beat.node.clone(), Known { info, heard: Instant::now(), missed });
+        if known.insert(beat.node.clone(), Known { info, heard: Instant::now(), missed }).is_some() {
+            // All beat at the same interval, so the others have been heard of as well.
+            self.acquainted.send_replace(true);
+        }
         // An incarnation never returns after a minute of silence; without this the map would grow with every restart.
         known.retain(|_, node| node.heard.elapsed() < self.dead_after.max(Duration::from_secs(60)) * 2);
     }
@@ -140,6 +158,22 @@ mod tests {
             draining: false,
             epoch: None,
         }
+    }
+
+    #[tokio::test]
+    async fn all_nodes_are_known_once_one_has_been_heard_twice() {
+        let nodes = Nodes::new(Duration::from_secs(60));
+        let waiting = tokio::spawn({
+            let nodes = nodes.clone();
+            async move { nodes.acquainted().await }
+        });
+        nodes.heard(&beat("e1-1"));
+        nodes.heard(&beat("e2-1"));
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        nodes.heard(&beat("e1-1"));
+        waiting.await.unwrap();
+        Nodes::new(Duration::ZERO).acquainted().await;
     }
 
     #[test]

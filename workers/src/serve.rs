@@ -126,9 +126,11 @@ async fn start(
     let shared = Arc::new(Shared { config: config.clone(), js, stream, subjects: subjects.clone(), tools });
     for number in 0..config.worker.committers {
         let offset = usize::try_from(std::process::id()).unwrap_or(0) + number * 3;
-        let (shared, token) = (shared.clone(), shutdown.clone());
+        let (shared, token, nodes) = (shared.clone(), shutdown.clone(), nodes.clone());
         tasks.spawn(async move {
-            committer::run(shared, offset, token).await;
+            if token.run_until_cancelled(nodes.acquainted()).await.is_some() {
+                committer::run(shared, offset, token).await;
+            }
             ("committer", None)
         });
     }
