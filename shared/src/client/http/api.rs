@@ -92,7 +92,7 @@ pub struct Contacts {
 pub struct Offline {
     /// The frames, by kind.
     pub deliveries: Vec<Delivery>,
-    /// What to clear up to, to clear exactly this page.
+    /// The page's cursor, for [`Api::clear_offline`]: clears exactly this page. `None` for an empty one.
     pub upto: Option<String>,
     /// The whole answer.
     pub reply: Reply,
@@ -210,7 +210,7 @@ impl Api {
     /// [`ApiError`].
     pub async fn offline(&self, token: &str) -> Result<Offline, ApiError> {
         let reply = self.call("GET", "/offline", Some(token), &[]).await?.success()?;
-        let upto = reply.response().and_then(|response| response.get("upto")?.as_str()).map(str::to_owned);
+        let upto = reply.response().and_then(|response| response.get("cursor")?.as_str()).map(str::to_owned);
         Ok(Offline { deliveries: incoming::deliveries(&reply.body), upto, reply })
     }
 
