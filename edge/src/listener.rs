@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{context::Context, session::driver};
+use crate::{context::Context, session::connection};
 
 /// After the kernel has said that it has no descriptor or memory left.
 const BREATHER: Duration = Duration::from_millis(100);
@@ -57,7 +57,7 @@ pub async fn run(listener: TcpListener, context: Arc<Context>, shutdown: Cancell
         let open = Open::new(&context);
         let (context, shutdown) = (context.clone(), shutdown.clone());
         connections.spawn(async move {
-            driver::run(stream, ip(peer), context, shutdown).await;
+            connection::run(stream, ip(peer), context, shutdown).await;
             drop((open, permit));
         });
     }

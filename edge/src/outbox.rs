@@ -9,6 +9,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
@@ -17,7 +18,6 @@ use shared::{
     ids::{Conversation, MessageId, Seq},
     message::Sender,
 };
-use tokio::sync::{Notify, futures::Notified};
 
 /// One thing for a session to handle, in order.
 #[derive(Debug, Clone)]
@@ -63,7 +63,6 @@ pub struct Outbox {
     /// Whose it is.
     pub who: Arc<Sender>,
     state: Mutex<State>,
-    wake: Notify,
     unpublished: AtomicU32,
 }
 
@@ -74,6 +73,10 @@ struct State {
     behind: Option<&'static str>,
     close: Option<Close>,
     gone: bool,
+    /// Somebody has woken the session since it last looked.
+    woken: bool,
+    /// How to wake its task, while that waits.
+    waker: Option<Waker>,
 }
 
 /// All that has gathered.
@@ -94,7 +97,7 @@ pub const MAX_BYTES: usize = 1 << 20;
 impl Outbox {
     /// An empty one.
     pub fn new(who: Arc<Sender>) -> Self {
-        Self { who, state: Mutex::default(), wake: Notify::new(), unpublished: AtomicU32::new(0) }
+        Self { who, state: Mutex::default(), unpublished: AtomicU32::new(0) }
     }
 
     /// Queues an item. False: it was full, the item is dropped and the session will read its backlog.
@@ -113,21 +116,22 @@ impl Outbox {
         } else {
             state.behind = Some("overflow");
         }
-        drop(state);
-        self.wake.notify_one();
+        wake(state);
         room
     }
 
     /// Something may have been missed: the session is to read its backlog, and why.
     pub fn behind(&self, why: &'static str) {
-        self.state().behind = Some(why);
-        self.wake.notify_one();
+        let mut state = self.state();
+        state.behind = Some(why);
+        wake(state);
     }
 
     /// Tells the session to end. The first reason stands.
     pub fn close(&self, why: Close) {
-        self.state().close.get_or_insert(why);
-        self.wake.notify_one();
+        let mut state = self.state();
+        state.close.get_or_insert(why);
+        wake(state);
     }
 
     /// The session has ended: nothing is kept any more.
@@ -153,12 +157,19 @@ impl Outbox {
 
     /// Wakes the session to look around.
     pub fn wake(&self) {
-        self.wake.notify_one();
+        wake(self.state());
     }
 
-    /// Until somebody wakes the session; at once if somebody has.
-    pub fn woken(&self) -> Notified<'_> {
-        self.wake.notified()
+    /// Ready once somebody has woken the session since this last was. One task waits at a time: the session's own.
+    pub fn poll_woken(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state();
+        if std::mem::take(&mut state.woken) {
+            return Poll::Ready(());
+        }
+        if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            state.waker = Some(context.waker().clone());
+        }
+        Poll::Pending
     }
 
     /// One more frame of this session has been given to the publisher.
@@ -170,7 +181,7 @@ impl Outbox {
     pub fn published(&self, frames: u32, limit: usize) {
         let before = self.unpublished.fetch_sub(frames, Ordering::Relaxed) as usize;
         if before >= limit && before - (frames as usize) < limit {
-            self.wake.notify_one();
+            self.wake();
         }
     }
 
@@ -182,6 +193,15 @@ impl Outbox {
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing panics while it holds this; a poisoned lock would still hold a whole state.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn wake(mut state: MutexGuard<'_, State>) {
+    state.woken = true;
+    let waker = state.waker.take();
+    drop(state);
+    if let Some(waker) = waker {
+        waker.wake();
     }
 }
 

@@ -10,10 +10,12 @@
 //! | [`frames`] | bytes to entries; what needs no session is answered here |
 //! | [`login`] | a connection until its login |
 //! | [`backlog`] | one read from the workers |
-//! | [`driver`] | the task of one connection |
+//! | [`driver`] | a logged-in session at work |
+//! | [`connection`] | the task of one connection, from its accept to its end |
 //! | [`end`] | how it can end |
 
 pub mod backlog;
+pub mod connection;
 pub mod driver;
 pub mod end;
 pub mod frames;

@@ -137,7 +137,7 @@ async fn who_asked_is_told_when_the_broker_holds_it() {
     let asked = asking.recv().await.unwrap();
     assert!(session.take().items.is_empty(), "not before");
     asked.answer.send(Ok(())).unwrap();
-    session.woken().await;
+    std::future::poll_fn(|task| session.poll_woken(task)).await;
     let items = session.take().items;
     assert!(matches!(items.front(), Some(Item::Queued(id)) if id.as_str() == "m0"), "{items:?}");
 }
@@ -152,7 +152,7 @@ async fn a_full_lane_takes_no_more_and_wakes_who_waits() {
     assert_eq!(taken, 50);
     assert!(!publisher.take(&plain(&session, 99), &session));
     first.answer.send(Ok(())).unwrap();
-    session.woken().await;
+    std::future::poll_fn(|task| session.poll_woken(task)).await;
     assert!(publisher.take(&plain(&session, 99), &session));
 }
 

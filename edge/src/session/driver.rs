@@ -1,90 +1,49 @@
-//! The task of one connection: moves bytes between its socket, its state machine and the rest of the node.
+//! A logged-in session at work: moves bytes between its socket, its state machine and the rest of the node.
 //!
 //! While nothing happens it holds no buffer: it waits until there is something to read or somebody wakes it.
 
 use std::{
     collections::VecDeque,
-    net::IpAddr,
+    future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    task::{self, Poll},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use shared::{
     frame::{Decoder, Form},
-    message::{Entry, write},
+    message::{Entry, Sender, write},
     rpc::{Registration, Told},
 };
 use tokio::time::Sleep;
-use tokio_util::sync::CancellationToken;
 
 use super::{
     Output, Stamped, backlog,
     end::End,
     frames::{self, Next},
     live::Live,
-    login::{self, Begun},
+    login::Begun,
     wire::{self, Wire},
 };
 use crate::{
     context::Context,
     outbox::{Close, Item, Outbox, Page},
+    registry,
 };
 
-/// How long an ended connection may take to read what was written last.
-const FAREWELL: Duration = Duration::from_millis(500);
-
-/// Serves a connection until it ends. `shutdown` ends it only before its login; afterwards its outbox does.
-pub async fn run<W: Wire>(mut wire: W, peer: IpAddr, context: Arc<Context>, shutdown: CancellationToken) {
-    let mut decoder = Decoder::new(context.limits.frame_bytes);
-    // Boxed, so that the memory of a login is not kept by every idle session.
-    let begun = Box::pin(login::run(&mut wire, peer, &mut decoder, &context, &shutdown)).await;
-    let (end, mut wire) = match begun {
-        Err(end) => (end, wire),
-        Ok(Begun { live, outbox, place, rest }) => {
-            context.metrics.sessions.increment(1.0);
-            context.metrics.backlog_sessions.increment(1.0);
-            context.metrics.behind("login");
-            let idle =
-                context.limits.idle_seconds.unless_zero().map(|idle| Box::pin(tokio::time::sleep(idle)));
-            let who = outbox.who.clone();
-            let mut session = Session {
-                wire,
-                decoder,
-                live,
-                outbox,
-                context: context.clone(),
-                parked: VecDeque::new(),
-                idle,
-                ended: None,
-            };
-            let end = session.serve(rest).await;
-            drop(place);
-            context.metrics.sessions.decrement(1.0);
-            context.metrics.backlog_sessions.decrement(f64::from(u8::from(!session.live.is_live())));
-            context.metrics.vanished.increment(session.parked.len() as u64);
-            context.notes.closed(Registration {
-                user: who.user,
-                device: who.device.clone(),
-                session: who.session,
-            });
-            tracing::debug!(session.id = who.session.0, how = end.as_str(), "session ended");
-            (end, session.wire)
-        }
-    };
-    context.metrics.closed(end.as_str());
-    if end.is_ours() {
-        Box::pin(wire::end(&mut wire, FAREWELL)).await;
-    }
-}
-
+/// One session. However it ends, it leaves the registry and its route is given up.
 #[derive(Debug)]
-struct Session<W> {
+pub struct Session<W: Wire> {
     wire: W,
     decoder: Decoder,
     live: Live,
     outbox: Arc<Outbox>,
     context: Arc<Context>,
+    /// In the registry; `None` once it has left.
+    place: Option<registry::Entry>,
+    /// What stood in the login's frame after it.
+    rest: Vec<Entry>,
     /// Frames for which their lane had no room yet; while there are any, nothing is read.
     parked: VecDeque<Stamped>,
     idle: Option<Pin<Box<Sleep>>>,
@@ -100,10 +59,39 @@ struct Unwritten {
 }
 
 impl<W: Wire> Session<W> {
-    async fn serve(&mut self, rest: Vec<Entry>) -> End {
-        let mut rest = Some(rest);
+    /// One that has just logged in.
+    pub fn new(wire: W, decoder: Decoder, begun: Begun, context: Arc<Context>) -> Self {
+        let Begun { live, outbox, place, rest } = begun;
+        context.metrics.sessions.increment(1.0);
+        context.metrics.backlog_sessions.increment(1.0);
+        context.metrics.behind("login");
+        let idle = context.limits.idle_seconds.unless_zero().map(|idle| Box::pin(tokio::time::sleep(idle)));
+        let (parked, place) = (VecDeque::new(), Some(place));
+        Self { wire, decoder, live, outbox, context, place, rest, parked, idle, ended: None }
+    }
+
+    /// Its connection, to be ended.
+    pub fn wire(&mut self) -> &mut W {
+        &mut self.wire
+    }
+
+    /// Leaves the registry, and has its route given up. Once; a session that is dropped without does it then.
+    pub fn leave(&mut self) {
+        let Some(place) = self.place.take() else { return };
+        drop(place);
+        let metrics = &self.context.metrics;
+        metrics.sessions.decrement(1.0);
+        metrics.backlog_sessions.decrement(f64::from(u8::from(!self.live.is_live())));
+        metrics.vanished.increment(self.parked.len() as u64);
+        let Sender { user, device, session, .. } = &*self.outbox.who;
+        let ended = Registration { user: *user, device: device.clone(), session: *session };
+        self.context.notes.closed(ended);
+    }
+
+    /// Serves until it ends.
+    pub async fn serve(&mut self) -> End {
         loop {
-            match self.step(rest.take()) {
+            match self.step() {
                 Err(end) => return end,
                 Ok(None) => {}
                 // Boxed for the same reason: rarely needed, and then only while the client does not keep up.
@@ -123,13 +111,14 @@ impl<W: Wire> Session<W> {
     }
 
     /// Handles all that is there and writes as much as goes without waiting.
-    fn step(&mut self, rest: Option<Vec<Entry>>) -> Result<Option<Box<Unwritten>>, End> {
+    fn step(&mut self) -> Result<Option<Box<Unwritten>>, End> {
         let mut out = Output::new(self.decoder.form().unwrap_or(Form::Text));
         let was_live = self.live.is_live();
         self.live.clock(self.context.notes.clock());
         self.deliveries(&mut out);
         self.unpark();
-        self.entries(rest.unwrap_or_default(), &mut out);
+        let rest = std::mem::take(&mut self.rest);
+        self.entries(rest, &mut out);
         self.frames(&mut out);
         if let Some((read, pause)) = self.live.next_read() {
             tokio::spawn(backlog::read(self.context.clone(), self.outbox.clone(), read, pause));
@@ -269,26 +258,37 @@ impl<W: Wire> Session<W> {
     /// Until there is something to do.
     async fn wait(&mut self) {
         let reading = self.ended.is_none() && self.may_take();
-        let idle = async {
-            match &mut self.idle {
-                Some(idle) => idle.await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            () = self.outbox.woken() => return,
-            ready = self.wire.readable(), if reading => {
-                self.ended = match ready {
-                    Ok(()) => frames::read(&mut self.wire, &mut self.decoder),
-                    Err(_) => Some(End::Reset),
-                };
-            }
-            () = idle => self.ended = Some(End::Idle),
+        poll_fn(|task| self.poll(reading, task)).await;
+    }
+
+    /// Polled by hand: the futures of a `select!` would stay with every idle session.
+    fn poll(&mut self, reading: bool, task: &mut task::Context<'_>) -> Poll<()> {
+        if self.outbox.poll_woken(task).is_ready() {
+            return Poll::Ready(());
         }
-        if let (Some(timer), Some(idle)) = (&mut self.idle, self.context.limits.idle_seconds.unless_zero()) {
-            timer.as_mut().reset(tokio::time::Instant::now() + idle);
+        if reading && let Poll::Ready(ready) = self.wire.poll_readable(task) {
+            self.ended = match ready {
+                Ok(()) => frames::read(&mut self.wire, &mut self.decoder),
+                Err(_) => Some(End::Reset),
+            };
+            if let (Some(timer), Some(idle)) =
+                (&mut self.idle, self.context.limits.idle_seconds.unless_zero())
+            {
+                timer.as_mut().reset(tokio::time::Instant::now() + idle);
+            }
+            return Poll::Ready(());
         }
+        if self.idle.as_mut().is_some_and(|timer| timer.as_mut().poll(task).is_ready()) {
+            self.ended = Some(End::Idle);
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+}
+
+impl<W: Wire> Drop for Session<W> {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
@@ -297,6 +297,3 @@ fn now() -> i64 {
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
-
-#[cfg(test)]
-mod tests;

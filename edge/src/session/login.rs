@@ -1,6 +1,6 @@
 //! A connection until its login: the deadline, the login call, the place in the registry.
 
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{future::poll_fn, net::IpAddr, sync::Arc, time::Instant};
 
 use shared::{
     command::Code,
@@ -81,7 +81,7 @@ pub async fn run<W: Wire>(
             biased;
             () = shutdown.cancelled() => return Err(End::Closed(Close::Drain)),
             () = &mut deadline => return Err(End::LoginDeadline),
-            ready = wire.readable() => ready?,
+            ready = poll_fn(|task| wire.poll_readable(task)) => ready?,
         }
         ended = frames::read(wire, decoder);
     }

@@ -1,13 +1,18 @@
 //! What a driver needs of a connection. TCP has it; TLS and WebSocket get theirs by the same trait.
 
-use std::{future::Future, io, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    io,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 /// A connection that holds no buffer of its own while nothing happens.
 pub trait Wire: Send + Sync + 'static {
-    /// Until there may be something to read.
-    fn readable(&self) -> impl Future<Output = io::Result<()>> + Send;
+    /// Ready once there may be something to read. Polled, since a future for it would stay with every idle connection.
+    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
     /// Reads what is there; 0 is the end, `WouldBlock` nothing yet.
     fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
     /// Until there may be room to write.
@@ -19,8 +24,8 @@ pub trait Wire: Send + Sync + 'static {
 }
 
 impl Wire for TcpStream {
-    fn readable(&self) -> impl Future<Output = io::Result<()>> + Send {
-        TcpStream::readable(self)
+    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_read_ready(context)
     }
 
     fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -79,7 +84,7 @@ pub async fn end<W: Wire>(wire: &mut W, patience: Duration) {
         wire.shut().await?;
         let mut scrap = [0_u8; 1024];
         loop {
-            wire.readable().await?;
+            poll_fn(|context| wire.poll_readable(context)).await?;
             match wire.try_read(&mut scrap) {
                 Ok(0) => return Ok(()),
                 Ok(_) => {}

@@ -299,3 +299,15 @@ async fn a_drain_tells_sessions_where_to_go_and_closes_who_stays() {
     assert_eq!(other.frame().await, None);
     assert_eq!(draining.await.unwrap().stragglers, Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn an_idle_connection_is_small() {
+    let node = Node::start(|_| ()).await;
+    let socket = tokio::net::TcpStream::connect(node.address).await.unwrap();
+    let shutdown = tokio_util::sync::CancellationToken::new();
+    let task = super::run(socket, "127.0.0.1".parse().unwrap(), node.context.clone(), shutdown);
+    let session = size_of::<super::Session<tokio::net::TcpStream>>();
+    let sizes = [size_of_val(&task), session, size_of::<crate::outbox::Outbox>()];
+    // Beside the socket and the registry's entry, this is all that an idle session has.
+    assert!(sizes.iter().sum::<usize>() <= 700, "{sizes:?}");
+}
