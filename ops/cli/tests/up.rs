@@ -1,4 +1,4 @@
-//! The supervisor itself, on the stores alone: `tests/` has the whole system under it.
+//! The supervisor: what it starts, starts again, ends, and finds again.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,12 +12,17 @@ use simple_im::record::{Process, Stack};
 use tokio::process::Command;
 
 const SOON: Duration = Duration::from_secs(30);
+const STORES_ALONE: [&str; 2] = ["0", "0"];
+/// Any file that none of our processes would open.
+const LEFT_OPEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
 
-async fn command(name: &str, data: &Path) -> (bool, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_simple-im"));
-    command.arg(name).arg("--data").arg(data).stdin(Stdio::null());
+/// Runs `simple-im NAME --data DATA …` with a descriptor that the shell left open on this file: [`held`] looks for it.
+async fn command(name: &str, data: &Path, processes: [&str; 2]) -> (bool, String) {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "exec 7<\"$0\"; exec \"$@\"", LEFT_OPEN, env!("CARGO_BIN_EXE_simple-im"), name]);
+    command.arg("--data").arg(data).stdin(Stdio::null());
     if name == "up" {
-        command.args(["--detach", "--edges", "0", "--workers", "0"]);
+        command.args(["--detach", "--edges", processes[0], "--workers", processes[1]]);
     }
     // `output` waits for the pipes to close: it returns only if what stays running does not hold them.
     let output =
@@ -25,14 +30,28 @@ async fn command(name: &str, data: &Path) -> (bool, String) {
     (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).expect("UTF-8"))
 }
 
-async fn up(data: &Path) -> Stack {
-    let (ok, said) = command("up", data).await;
+/// Whether this process has the caller's left-open file.
+fn holds_the_callers_file(pid: u32) -> bool {
+    let files = fs::read_dir(format!("/proc/{pid}/fd")).expect("a live process of ours");
+    files.flatten().any(|file| fs::read_link(file.path()).is_ok_and(|target| target == Path::new(LEFT_OPEN)))
+}
+
+async fn up(data: &Path, processes: [&str; 2]) -> Stack {
+    let (ok, said) = command("up", data, processes).await;
     assert!(ok && said.contains("ready after"), "{said}");
     Stack::read(data).expect("readable").expect("stack.toml")
 }
 
 fn process<'a>(stack: &'a Stack, name: &str) -> &'a Process {
     stack.process.iter().find(|it| it.name == name).expect(name)
+}
+
+/// Ports of the folder's own: another test's stack may take the default ones while this one is down.
+fn own_ports(data: &Path, names: &[&str]) {
+    fs::create_dir(data).expect("a new folder");
+    let lines =
+        names.iter().map(|name| format!("{name:?} = {}\n", simple_im::stack::ports::free().expect("a port")));
+    fs::write(data.join("ports.toml"), lines.collect::<String>()).expect("ports.toml");
 }
 
 /// Waits until `name` has another pid than this; gives how long that took.
@@ -70,19 +89,16 @@ async fn a_stack_is_kept_running_ended_exactly_and_found_again() {
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
     let data = &dir.path().join("data");
-    // Ports of its own: another test's stack may take the default ones while this one is down.
-    fs::create_dir(data).unwrap();
-    let known: Vec<String> = ["nats", "postgres", "redis"]
-        .map(|name| format!("{name} = {}\n", simple_im::stack::ports::free().unwrap()))
-        .into();
-    fs::write(data.join("ports.toml"), known.concat()).unwrap();
-    let stack = up(data).await;
-    assert!(process(&stack, "nats").addresses.url.clone().unwrap().ends_with(known[0].trim()[7..].trim()));
+    own_ports(data, &["nats", "postgres", "redis"]);
+    let stack = up(data, STORES_ALONE).await;
     let url = process(&stack, "postgres").addresses.url.clone().unwrap();
     let migrations = postgres(&url, "SELECT name FROM schema_migrations ORDER BY version").await.unwrap();
     assert_eq!(migrations.first().unwrap(), "0001_accounts");
 
-    let (ok, said) = command("up", data).await;
+    assert!(!holds_the_callers_file(stack.supervisor), "the supervisor holds the caller's file");
+    assert!(stack.process.iter().all(|it| !holds_the_callers_file(it.identity.pid)));
+
+    let (ok, said) = command("up", data, STORES_ALONE).await;
     assert!(!ok && said.contains("runs on") && said.contains(&stack.supervisor.to_string()), "{said}");
 
     for name in ["nats", "postgres", "redis"] {
@@ -93,26 +109,26 @@ async fn a_stack_is_kept_running_ended_exactly_and_found_again() {
     }
     answers(&url).await;
 
-    let (ok, said) = command("down", data).await;
+    let (ok, said) = command("down", data, STORES_ALONE).await;
     assert!(ok && said.contains("stopped"), "{said}");
     let after = Stack::read(data).unwrap().unwrap();
     assert!(after.process.is_empty());
     assert!(stack.process.iter().all(|it| !it.identity.lives()));
 
-    let again = up(data).await;
+    let again = up(data, STORES_ALONE).await;
     assert_eq!(process(&again, "postgres").addresses.url.as_ref(), Some(&url), "same port, same password");
     let kept = postgres(&url, "SELECT name FROM schema_migrations ORDER BY version").await.unwrap();
     assert_eq!(kept, migrations);
 
     // The supervisor dies without a word: the next one ends what it left, and `down` works all the same.
     send(again.supervisor, Signal::SIGKILL).unwrap();
-    let third = up(data).await;
+    let third = up(data, STORES_ALONE).await;
     assert!(again.process.iter().all(|it| !it.identity.lives()), "something of the second stack still runs");
     send(third.supervisor, Signal::SIGKILL).unwrap();
-    let (ok, said) = command("down", data).await;
+    let (ok, said) = command("down", data, STORES_ALONE).await;
     assert!(ok && said.contains("left over"), "{said}");
     assert!(third.process.iter().all(|it| !it.identity.lives()));
-    let (ok, said) = command("down", data).await;
+    let (ok, said) = command("down", data, STORES_ALONE).await;
     assert!(ok && said.contains("nothing runs"), "{said}");
 }
 
@@ -123,9 +139,36 @@ async fn what_cannot_start_is_said_and_nothing_stays_running() {
     fs::create_dir_all(data.join("postgres/data")).unwrap();
     // A cluster of a version that nobody has.
     fs::write(data.join("postgres/data/PG_VERSION"), "7\n").unwrap();
-    let (ok, said) = command("up", data).await;
+    let (ok, said) = command("up", data, STORES_ALONE).await;
     assert!(!ok && said.contains("PostgreSQL 7"), "{said}");
     assert!(Stack::read(data).unwrap().unwrap().process.is_empty());
-    let (ok, said) = command("down", &dir.path().join("nowhere")).await;
+    let (ok, said) = command("down", &dir.path().join("nowhere"), STORES_ALONE).await;
     assert!(!ok && said.contains("no data folder"), "{said}");
+}
+
+/// Needs the edge and the worker beside the command: `cargo build --bins` makes them.
+#[tokio::test]
+async fn edges_and_workers_are_started_again_at_their_addresses() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = &dir.path().join("data");
+    own_ports(data, &["nats", "postgres", "redis", "e1.tcp", "e1.http", "e1.metrics", "w1.metrics"]);
+    let stack = up(data, ["2", "2"]).await;
+    let names: Vec<&str> = stack.process.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["nats", "postgres", "redis", "e1", "e2", "w1", "w2"]);
+    for name in ["e1", "w1"] {
+        let before = process(&stack, name);
+        let metrics = before.addresses.metrics.as_deref().unwrap();
+        simple_im::ready::ask(metrics).await.unwrap();
+        send(before.identity.pid, Signal::SIGKILL).unwrap();
+        let took = another_pid(data, before).await;
+        assert!(took < Duration::from_secs(1), "{name} was started again after {took:?}");
+        let began = Instant::now();
+        while let Err(reason) = simple_im::ready::ask(metrics).await {
+            assert!(began.elapsed() < SOON, "{name}: {reason:#}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    let (ok, said) = command("down", data, STORES_ALONE).await;
+    assert!(ok && said.contains("stopped"), "{said}");
+    assert!(!fs::read_to_string(data.join("log/supervisor.log")).unwrap().contains("killed"), "a straggler");
 }
