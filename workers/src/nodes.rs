@@ -3,7 +3,7 @@
 //! Redis holds a copy for people to read (`im_list`); nothing is ever decided by that copy.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -16,6 +16,9 @@ use shared::{
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+/// Nodes remembered that were passed by unheard of.
+const STRANGERS: usize = 4_096;
 
 /// A node as its last heartbeat described it.
 #[derive(Debug, Clone)]
@@ -32,6 +35,8 @@ pub struct NodeInfo {
 #[derive(Debug, Clone)]
 pub struct Nodes {
     known: Arc<Mutex<HashMap<NodeId, Known>>>,
+    /// Nodes that a delivery passed by before anything was heard of them.
+    strangers: Arc<Mutex<HashSet<NodeId>>>,
     dead_after: Duration,
     acquainted: Arc<watch::Sender<bool>>,
 }
@@ -47,7 +52,12 @@ struct Known {
 impl Nodes {
     /// A node is dead when nothing was heard of it for `dead_after`.
     pub fn new(dead_after: Duration) -> Self {
-        Self { known: Arc::default(), dead_after, acquainted: Arc::new(watch::Sender::new(false)) }
+        Self {
+            known: Arc::default(),
+            strangers: Arc::default(),
+            dead_after,
+            acquainted: Arc::new(watch::Sender::new(false)),
+        }
     }
 
     /// Waits until every live node has had the time to be heard of: one of them twice, or the dead time has passed.
@@ -79,11 +89,16 @@ impl Nodes {
         known.get(node).is_some_and(|node| node.heard.elapsed() < self.dead_after)
     }
 
-    /// Notes that a delivery passed this node by because it was dead.
+    /// Notes that a delivery passed this node by because it was dead, or not heard of yet.
     pub fn passed_by(&self, node: &NodeId) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(node) = known.get_mut(node) {
             node.missed = true;
+            return;
+        }
+        let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
+        if strangers.len() < STRANGERS {
+            strangers.insert(node.clone());
         }
     }
 
@@ -105,8 +120,15 @@ impl Nodes {
             sessions: beat.sessions,
             draining: beat.draining,
         };
-        let missed =
-            known.get(&beat.node).is_some_and(|node| node.missed || node.heard.elapsed() >= self.dead_after);
+        let stranger = {
+            let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
+            // Once there are too many to remember, every node not heard of before may have been one.
+            strangers.remove(&beat.node) || (strangers.len() >= STRANGERS && !known.contains_key(&beat.node))
+        };
+        let missed = stranger
+            || known
+                .get(&beat.node)
+                .is_some_and(|node| node.missed || node.heard.elapsed() >= self.dead_after);
         if known.insert(beat.node.clone(), Known { info, heard: Instant::now(), missed }).is_some() {
             // All beat at the same interval, so the others have been heard of as well.
             self.acquainted.send_replace(true);
@@ -189,5 +211,14 @@ mod tests {
         nodes.heard(&beat("e1-1"));
         assert!(nodes.take_missed(&node));
         assert!(!nodes.take_missed(&node));
+    }
+
+    #[test]
+    fn a_node_passed_by_before_it_was_heard_of_owes_a_resync_too() {
+        let nodes = Nodes::new(Duration::from_secs(60));
+        let node = NodeId::new("e2-1").unwrap();
+        nodes.passed_by(&node);
+        nodes.heard(&beat("e2-1"));
+        assert!(nodes.take_missed(&node));
     }
 }
