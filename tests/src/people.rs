@@ -1,5 +1,7 @@
 //! Users as tests need them: registered, with tokens, on the wire, doing everyday things.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use toml::Table;
 
 use crate::{
@@ -106,10 +108,27 @@ impl System {
 
     /// Waits until the directory says who is online: for its first moments a system sends everything everywhere.
     pub async fn directory_stands(&self) {
-        let marker = self.stores.key("im_marker");
+        let key = |name: &str| self.stores.key(name);
         eventually(SOON, async || {
-            let epoch: Option<String> = self.stores.redis("GET", &[&marker]).await;
-            epoch.map(drop).ok_or_else(|| "the marker is not set".to_owned())
+            let nodes: BTreeMap<String, String> = self.stores.redis("HGETALL", &[&key("im_list")]).await;
+            let mut listed: Vec<&String> = nodes.values().collect();
+            let mut edges: Vec<&String> = self.edges.iter().map(|edge| &edge.addresses().tcp).collect();
+            listed.sort();
+            edges.sort();
+            if listed != edges {
+                return Err(format!("im_list names {listed:?}, not {edges:?}"));
+            }
+            let epoch: Option<String> = self.stores.redis("GET", &[&key("im_epoch")]).await;
+            let marker: Option<String> = self.stores.redis("GET", &[&key("im_marker")]).await;
+            let Some(epoch) = epoch.filter(|epoch| marker.as_ref() == Some(epoch)) else {
+                return Err(format!("the marker is {marker:?}"));
+            };
+            let registered = key(&format!("im_registered_{epoch}"));
+            let registered: BTreeSet<String> = self.stores.redis("SMEMBERS", &[&registered]).await;
+            match nodes.keys().find(|node| !registered.contains(*node)) {
+                None => Ok(()),
+                Some(node) => Err(format!("{node} has not registered")),
+            }
         })
         .await;
     }

@@ -184,11 +184,9 @@ mod tests {
                         It says\n```text\nhello bob at … and 1987\n```\n```sh other\ncat\n```\n```sh other\ntyped into cat\n```\n\
                         ```text\ntyped …\n```\n```sh\necho still $NAME\n```\n```toml\nstill bob\n```\n<!-- tour:end -->\n";
 
-    fn settings() -> (Vec<(String, String)>, Vec<(String, String)>) {
-        (
-            vec![("HTTP1".into(), "somewhere".into())],
-            vec![("1987".into(), "2001".into()), ("2001".into(), "no".into())],
-        )
+    fn settings() -> [Vec<(String, String)>; 2] {
+        let pair = |one: &str, other: &str| (one.to_owned(), other.to_owned());
+        [vec![pair("HTTP1", "somewhere")], vec![pair("1987", "2001"), pair("2001", "no")]]
     }
 
     #[tokio::test]
@@ -196,7 +194,7 @@ mod tests {
         let steps = steps(TOUR).unwrap();
         assert_eq!(steps.len(), 4);
         assert_eq!((steps[1].terminal.as_str(), steps[1].printed.as_deref()), ("other", None));
-        let (variables, instead) = settings();
+        let [variables, instead] = settings();
         run(&steps, Path::new("/"), &variables, &instead).await.unwrap();
     }
 

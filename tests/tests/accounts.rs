@@ -1,5 +1,7 @@
 //! Accounts over HTTP: registering, finding, changing, logging in and out, and their limits.
 
+#![allow(clippy::unwrap_used, reason = "a test says by a panic that it has failed")]
+
 use shared::ids::TokenDigest;
 use tests::{
     harness::{Options, SOON, System, before_and_after_restart, eventually},

@@ -1,6 +1,8 @@
 //! The client library against the real system: what it says is stored is stored, and shown once and in order, while
 //! nodes and workers come and go.
 
+#![allow(clippy::unwrap_used, reason = "a test says by a panic that it has failed")]
+
 use shared::{
     client::{Client, Events, Options, SendError, http::Api},
     command::Code,

@@ -1,5 +1,7 @@
 //! Contacts: asking, waiting, accepting, declining, deleting, blocking, and the version delta.
 
+#![allow(clippy::unwrap_used, reason = "a test says by a panic that it has failed")]
+
 use tests::{
     harness::{System, before_and_after_restart},
     people::{User, done, refused},

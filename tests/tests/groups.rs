@@ -1,5 +1,7 @@
 //! Groups: making, joining, leaving, removing, dissolving, and who hears what.
 
+#![allow(clippy::unwrap_used, reason = "a test says by a panic that it has failed")]
+
 use tests::{
     harness::{System, before_and_after_restart},
     people::{User, delivered_group, done, refused},

@@ -1,5 +1,7 @@
 //! The harness itself: the servers a run shares, and that they end with it.
 
+#![allow(clippy::unwrap_used, reason = "a test says by a panic that it has failed")]
+
 use std::{
     fs,
     process::{Command, Stdio},

@@ -1,5 +1,7 @@
 //! Logging in on the wire: tokens, devices, replacement, nodes that fail, nodes that drain.
 
+#![allow(clippy::unwrap_used, reason = "a test says by a panic that it has failed")]
+
 use shared::ids::TokenDigest;
 use tests::{
     harness::{Options, SOON, System, before_and_after_restart, eventually},

@@ -1,5 +1,7 @@
 //! Messages: to one user, to oneself, to many devices, to nobody; order, repetition, blocks of text.
 
+#![allow(clippy::unwrap_used, reason = "a test says by a panic that it has failed")]
+
 use std::time::Duration;
 
 use tests::{

@@ -1,5 +1,7 @@
 //! Being away: the backlog at login, `/offline` over HTTP, and picking up exactly where a connection dropped.
 
+#![allow(clippy::unwrap_used, reason = "a test says by a panic that it has failed")]
+
 use std::time::Duration;
 
 use tests::{
@@ -137,8 +139,6 @@ async fn clearing_offline_messages_clears_exactly_what_was_read() {
     before_and_after_restart(async |system: &System| {
         let [alice, bob] = system.users(["alice", "bob"]).await;
         let of_bob = system.online(&bob, "phone", 1).await.token;
-        system.directory_stands().await;
-        system.away(&bob).await;
         let mut a = system.online(&alice, "phone", 0).await;
         send_numbered(&mut a, &bob, 1..=3).await;
 
@@ -149,30 +149,10 @@ async fn clearing_offline_messages_clears_exactly_what_was_read() {
         tests::wire::must_be(&numbered(1, &bob, &alice), &first);
         assert_eq!(ids(&offline(system, &of_bob, "", 0).await), ["m1", "m2", "m3"], "reading clears nothing");
 
-        // simple_im's structures in Redis: a list of names, and a body for each.
-        let list = system.stores.key(&format!("offline_{}", bob.id));
-        let cached: Vec<String> = system.stores.redis("LRANGE", &[&list, "0", "-1"]).await;
-        assert_eq!(cached.len(), 3, "{cached:?}");
-        for (n, key) in (1..).zip(&cached) {
-            let conversation = format!("dm:{}:{}", alice.id, bob.id);
-            assert!(key.ends_with(&format!("offline_{}_{conversation}_{n}", bob.id)), "{key}");
-            let name =
-                if key.starts_with(&system.stores.name) { key.clone() } else { system.stores.key(key) };
-            let body: String = system.stores.redis("GET", &[&name]).await;
-            assert!(body.contains(&format!("number {n}")), "{body}");
-            let ttl: i64 = system.stores.redis("TTL", &[&name]).await;
-            assert!((6 * 86_400..=7 * 86_400).contains(&ttl), "kept for 7 days: {ttl} s");
-        }
-
         // Something arrives between the read and the clearing.
         send_numbered(&mut a, &bob, 4..=5).await;
         system.call(0, "DELETE", "/offline").token(&of_bob).send().await.expect_ok();
         assert_eq!(ids(&offline(system, &of_bob, "", 1).await), ["m4", "m5"]);
-        eventually(SOON, async || {
-            let left: Vec<String> = system.stores.redis("LRANGE", &[&list, "0", "-1"]).await;
-            if left.len() == 2 { Ok(()) } else { Err(format!("the cache still names {left:?}")) }
-        })
-        .await;
         // What was cleared is not pushed at login; what was not is.
         let mut b = system.connect(&bob, "phone", &of_bob, 0).await;
         for n in 4..=5 {
@@ -225,6 +205,47 @@ async fn a_token_without_a_device_reads_and_clears_too() {
         b.nothing_but_heartbeat().await;
     })
     .await;
+}
+
+/// simple_im's structures in Redis, for one who is away: a list of names, and a body for each.
+#[tokio::test]
+async fn what_waits_for_one_who_is_away_is_cached() {
+    let system = System::start(2, 2).await;
+    let [alice, bob] = system.users(["alice", "bob"]).await;
+    let of_bob = system.online(&bob, "phone", 1).await.token;
+    system.directory_stands().await;
+    system.away(&bob).await;
+    let mut a = system.online(&alice, "phone", 0).await;
+    send_numbered(&mut a, &bob, 1..=3).await;
+    let list = system.stores.key(&format!("offline_{}", bob.id));
+    let named = async |count: usize| {
+        eventually(SOON, async || {
+            let named: Vec<String> = system.stores.redis("LRANGE", &[&list, "0", "-1"]).await;
+            if named.len() == count {
+                Ok(named)
+            } else {
+                Err(format!("the cache names {named:?}, not {count}"))
+            }
+        })
+        .await
+    };
+    for (n, key) in (1..).zip(named(3).await) {
+        let conversation = format!("dm:{}:{}", alice.id, bob.id);
+        assert_eq!(key, system.stores.key(&format!("offline_{}_{conversation}_{n}", bob.id)));
+        let body: String = system.stores.redis("GET", &[&key]).await;
+        assert!(body.contains(&format!("number {n}")), "{body}");
+        let ttl: i64 = system.stores.redis("TTL", &[&key]).await;
+        assert!((6 * 86_400..=7 * 86_400).contains(&ttl), "kept for 7 days: {ttl} s");
+    }
+    // What is cleared leaves the cache, too, and nothing else does.
+    assert_eq!(ids(&offline(&system, &of_bob, "", 1).await).len(), 3);
+    send_numbered(&mut a, &bob, 4..=5).await;
+    named(5).await;
+    system.call(0, "DELETE", "/offline").token(&of_bob).send().await.expect_ok();
+    named(2).await;
+    let bodies = system.stores.keys(&format!("offline_{}_*", bob.id)).await;
+    assert_eq!(bodies, named(2).await);
+    system.finish().await;
 }
 
 /// Bodies come from Redis where they are there, and from PostgreSQL where not.

@@ -1,5 +1,7 @@
 //! simple_im's own failures, each one measured on it, none of which may happen here.
 
+#![allow(clippy::unwrap_used, reason = "a test says by a panic that it has failed")]
+
 use tests::{
     harness::{SOON, System, eventually},
     people::{delivered, delivered_group, stored},

@@ -1,5 +1,7 @@
 //! A chunk against a real PostgreSQL: numbering, retries, replays, counts, and what a failed chunk leaves behind.
 
+#![allow(clippy::unwrap_used, reason = "a test says by a panic that it has failed")]
+
 use shared::{
     ids::{Conversation, Device, MessageId, NodeId, Seq, SessionNo, UserId},
     message::{Accepted, Ask, Body, Message, Request, Sender, Target, WantedAck},
@@ -37,7 +39,9 @@ impl Desk {
         let (client, _driven) = store::connect_one(&config).await.unwrap();
         for n in 1..=4 {
             let phone = format!("138{n:08}");
-            stores.execute("INSERT INTO users (phone, name, password) VALUES ($1, 'x', 'x')", &[&phone]).await;
+            stores
+                .execute("INSERT INTO users (phone, name, password) VALUES ($1, 'x', 'x')", &[&phone])
+                .await;
         }
         Self { stores, session: Session::new(client), cache: Cache::default() }
     }
@@ -179,7 +183,8 @@ async fn a_group_hears_its_members_from_their_joining_to_their_leaving() {
     let told: Vec<Vec<i64>> = effects
         .iter()
         .map(|effect| {
-            let mut users: Vec<i64> = effect.shows.iter().flat_map(|show| show.to.iter().map(|user| user.0)).collect();
+            let mut users: Vec<i64> =
+                effect.shows.iter().flat_map(|show| show.to.iter().map(|user| user.0)).collect();
             users.sort_unstable();
             users
         })
@@ -213,7 +218,8 @@ async fn fails_without_a_trace(warm: bool) {
     desk.stores.execute("ALTER TABLE lanes ADD CONSTRAINT broken CHECK (refused = 0)", &[]).await;
     let mark = Mark { lane: 0, stream: "s".into(), committed: 1, ..Mark::default() };
     let chunk = [say(1, 2, "good"), say(1, 99, "nobody")];
-    let failed = run::commit(&desk.session, &mut desk.cache, &chunk, std::slice::from_ref(&mark), None, RULES).await;
+    let failed =
+        run::commit(&desk.session, &mut desk.cache, &chunk, std::slice::from_ref(&mark), None, RULES).await;
     assert!(failed.is_err_and(|error| !error.passing()));
     let conversation = Conversation::direct(UserId(1), UserId(2)).to_string();
     assert!(desk.seqs(&conversation).await.is_empty());

@@ -1,5 +1,7 @@
 //! `ack = "queued"`, `"delivered"` and `"read"`.
 
+#![allow(clippy::unwrap_used, reason = "a test says by a panic that it has failed")]
+
 use tests::{
     harness::{System, before_and_after_restart},
     people::{User, stored},

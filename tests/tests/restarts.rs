@@ -1,6 +1,8 @@
 //! What was there before every process was restarted is there after it. (That every flow works after a restart is in
 //! each flow's own test.)
 
+#![allow(clippy::unwrap_used, reason = "a test says by a panic that it has failed")]
+
 use tests::{
     harness::{SOON, System, eventually},
     people::{delivered, delivered_group, stored},
@@ -55,7 +57,11 @@ async fn everything_survives_a_restart_of_every_process() {
 
     // Nor had alice acknowledged his acceptance.
     let accepted = a.next().await;
-    assert_eq!((accepted["r"]["id"].as_str(), accepted["r"]["seq"].as_integer()), (Some("2"), Some(2)), "{accepted}");
+    assert_eq!(
+        (accepted["r"]["id"].as_str(), accepted["r"]["seq"].as_integer()),
+        (Some("2"), Some(2)),
+        "{accepted}"
+    );
 
     // The talk goes on where it was: numbers, retries, rules.
     a.say("6", &bob, "to bob", 3).await;

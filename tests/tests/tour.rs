@@ -1,5 +1,7 @@
 //! The README's five-minute tour does what it says.
 
+#![allow(clippy::unwrap_used, reason = "a test says by a panic that it has failed")]
+
 use tests::{harness::System, tour};
 
 #[tokio::test]
