@@ -17,6 +17,7 @@ use futures::{StreamExt, stream};
 use shared::{
     ids::NodeId,
     rpc::{Close, Cursors, Done, Registration, Told},
+    telemetry::{self, Metric},
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -136,23 +137,30 @@ impl Notes {
 /// Cursors first, then routes: who connects elsewhere now finds where it was.
 async fn flush(calls: &Calls, node: &NodeId, batch: Batch) {
     let (cursors, closed) = batch.into_calls(PER_CALL);
-    let sent = stream::iter(cursors).map(|part| send(calls, "session.cursor", part)).buffer_unordered(CALLS);
+    let sent = stream::iter(cursors).map(async |part: Cursors| {
+        let moves = part.moves.len() as u64;
+        let result = if send(calls, "session.cursor", part).await { "ok" } else { "error" };
+        telemetry::count(Metric::EdgeCursorMoves, &[("result", result)], moves);
+    });
+    let sent = sent.buffer_unordered(CALLS);
     sent.collect::<()>().await;
     let closed = closed.into_iter().map(|sessions| Close { node: node.clone(), sessions });
     let sent = stream::iter(closed).map(|part| send(calls, "session.close", part)).buffer_unordered(CALLS);
-    sent.collect::<()>().await;
+    // Refusals have been logged; there is nothing else to do about them.
+    sent.collect::<Vec<_>>().await;
 }
 
 /// Tries until a worker has it, or says that it never will.
-async fn send<T: serde::Serialize>(calls: &Calls, call: &'static str, part: T) {
+async fn send<T: serde::Serialize>(calls: &Calls, call: &'static str, part: T) -> bool {
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
     loop {
         match calls.call::<_, Done>(call, &part, calls.timeout()).await {
-            Ok(Done {}) => return,
+            Ok(Done {}) => return true,
             Err(CallError::Refused { code, reason, .. })
                 if code != shared::command::Code::Unavailable.as_str() =>
             {
-                return tracing::error!(call, code, reason, "a worker refuses what a session had to tell");
+                tracing::error!(call, code, reason, "a worker refuses what a session had to tell");
+                return false;
             }
             Err(error) => tracing::debug!(%error, "tried again in a moment"),
         }

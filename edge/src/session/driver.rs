@@ -48,6 +48,8 @@ pub struct Session<W: Wire> {
     parked: VecDeque<Stamped>,
     idle: Option<Pin<Box<Sleep>>>,
     ended: Option<End>,
+    /// Not read, because its frames wait for the broker.
+    paused: bool,
 }
 
 /// What one step left to be written.
@@ -67,7 +69,7 @@ impl<W: Wire> Session<W> {
         context.metrics.behind("login");
         let idle = context.limits.idle_seconds.unless_zero().map(|idle| Box::pin(tokio::time::sleep(idle)));
         let (parked, place) = (VecDeque::new(), Some(place));
-        Self { wire, decoder, live, outbox, context, place, rest, parked, idle, ended: None }
+        Self { wire, decoder, live, outbox, context, place, rest, parked, idle, ended: None, paused: false }
     }
 
     /// Its connection, to be ended.
@@ -82,6 +84,7 @@ impl<W: Wire> Session<W> {
         let metrics = &self.context.metrics;
         metrics.sessions.decrement(1.0);
         metrics.backlog_sessions.decrement(f64::from(u8::from(!self.live.is_live())));
+        metrics.paused_sessions.decrement(f64::from(u8::from(self.paused)));
         metrics.vanished.increment(self.parked.len() as u64);
         let Sender { user, device, session, .. } = &*self.outbox.who;
         let ended = Registration { user: *user, device: device.clone(), session: *session };
@@ -258,6 +261,12 @@ impl<W: Wire> Session<W> {
     /// Until there is something to do.
     async fn wait(&mut self) {
         let reading = self.ended.is_none() && self.may_take();
+        let paused = self.ended.is_none() && !reading;
+        match (std::mem::replace(&mut self.paused, paused), paused) {
+            (false, true) => self.context.metrics.paused_sessions.increment(1.0),
+            (true, false) => self.context.metrics.paused_sessions.decrement(1.0),
+            _ => {}
+        }
         poll_fn(|task| self.poll(reading, task)).await;
     }
 
