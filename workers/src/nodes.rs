@@ -13,6 +13,7 @@ use shared::{
     ids::NodeId,
     rpc::{self, Heartbeat, HeartbeatReply},
     subject::Subjects,
+    telemetry::Metric,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +48,8 @@ struct Known {
     heard: Instant,
     /// It was silent for so long that deliveries have passed it by: it resyncs before it gets new ones.
     missed: bool,
+    /// As the last census found it.
+    alive: bool,
 }
 
 impl Nodes {
@@ -129,12 +132,29 @@ impl Nodes {
             || known
                 .get(&beat.node)
                 .is_some_and(|node| node.missed || node.heard.elapsed() >= self.dead_after);
-        if known.insert(beat.node.clone(), Known { info, heard: Instant::now(), missed }).is_some() {
+        if known
+            .insert(beat.node.clone(), Known { info, heard: Instant::now(), missed, alive: true })
+            .is_some()
+        {
             // All beat at the same interval, so the others have been heard of as well.
             self.acquainted.send_replace(true);
         }
         // An incarnation never returns after a minute of silence; without this the map would grow with every restart.
         known.retain(|_, node| node.heard.elapsed() < self.dead_after.max(Duration::from_secs(60)) * 2);
+    }
+
+    /// Counts the living, and those that have died since the last time.
+    fn census(&self) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        for (node, state) in known.iter_mut() {
+            let alive = state.heard.elapsed() < self.dead_after;
+            if state.alive && !alive {
+                Metric::WorkerNodesDead.counter(&[]).increment(1);
+                tracing::warn!(node = %node, "nothing was heard of a node for {:?}: it counts as dead", self.dead_after);
+            }
+            state.alive = alive;
+        }
+        Metric::WorkerNodes.gauge(&[]).set(known.values().filter(|node| node.alive).count() as f64);
     }
 
     /// Listens to heartbeats until shutdown. `epoch` is the directory's, for the replies.
@@ -149,7 +169,19 @@ impl Nodes {
         shutdown: CancellationToken,
     ) -> Result<(), async_nats::SubscribeError> {
         let mut beats = nats.subscribe(subjects.heartbeats()).await?;
-        while let Some(Some(message)) = shutdown.run_until_cancelled(beats.next()).await {
+        let mut census = tokio::time::interval(self.dead_after / 4);
+        loop {
+            let message = tokio::select! {
+                () = shutdown.cancelled() => break,
+                _ = census.tick() => {
+                    self.census();
+                    continue;
+                }
+                message = beats.next() => match message {
+                    Some(message) => message,
+                    None => break,
+                },
+            };
             let Ok(beat) = rpc::from_slice::<Heartbeat>(&message.payload) else {
                 tracing::warn!(subject = %message.subject, "a heartbeat that cannot be read");
                 continue;

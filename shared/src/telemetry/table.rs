@@ -68,7 +68,6 @@ metrics! {
     EdgePublishBatchFrames = Edge Histogram "im_edge_publish_batch_frames" [] "Frames in one batch.";
     EdgeQueueFrames = Edge Gauge "im_edge_queue_frames" ["lane": OPEN] "Frames that wait for the broker, by lane.";
     EdgePausedSessions = Edge Gauge "im_edge_paused_sessions" [] "Sessions not read because their frames wait.";
-    EdgeStoredSeconds = Edge Histogram "im_edge_stored_seconds" [] "From accepting a frame to its answer from a worker.";
     EdgeDeliveries = Edge Counter "im_edge_deliveries_total"
         ["kind": ["push", "answer", "receipt", "replaced", "revoked", "resync"]] "Deliveries from workers, by kind.";
     EdgeDeliveryBatches = Edge Counter "im_edge_delivery_batches_total" ["result": RESULT] "Delivery batches from workers.";

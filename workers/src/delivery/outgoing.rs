@@ -12,12 +12,22 @@ const BATCH_BYTES: usize = 512 * 1024;
 #[derive(Debug, Default)]
 pub struct Outgoing {
     nodes: HashMap<NodeId, Batches>,
+    size: Size,
 }
 
 #[derive(Debug, Default)]
 struct Batches {
     full: Vec<Bytes>,
     open: Vec<u8>,
+}
+
+/// What was put in, for the counters.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Size {
+    /// Deliveries.
+    pub frames: u64,
+    /// Bytes of all batches.
+    pub bytes: u64,
 }
 
 impl Outgoing {
@@ -29,11 +39,18 @@ impl Outgoing {
         };
         let before = batches.open.len();
         delivery::encode(delivery, &mut batches.open);
+        self.size.frames += 1;
+        self.size.bytes += (batches.open.len() - before) as u64;
         if batches.open.len() > BATCH_BYTES && before > 0 {
             let last = batches.open.split_off(before);
             let full = std::mem::replace(&mut batches.open, last);
             batches.full.push(full.into());
         }
+    }
+
+    /// How much has been put in.
+    pub fn size(&self) -> Size {
+        self.size
     }
 
     /// The batches of each node.

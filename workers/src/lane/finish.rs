@@ -90,6 +90,8 @@ async fn send(tools: &Tools, chunk: Committed) {
         Metric::WorkerBroadcasts.counter(&[]).increment(1);
     }
     let (outgoing, offline) = route::plan(effects, &routes, tools.deliveries.nodes(), tools.keep_below);
+    Metric::WorkerDeliveryFrames.counter(&[]).increment(outgoing.size().frames);
+    Metric::WorkerDeliveryBytes.counter(&[]).increment(outgoing.size().bytes);
     let mut settled = Vec::new();
     for (node, batches) in outgoing.into_nodes() {
         settled.push(tools.deliveries.send(&node, batches).await);

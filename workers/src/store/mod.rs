@@ -26,8 +26,8 @@ pub mod session;
 pub mod tokens;
 pub mod users;
 
-pub use migrate::{Applied, migrate};
 pub use connect::{connect_one, connect_with};
+pub use migrate::{Applied, migrate};
 pub use pool::{Lease, Pool};
 pub use session::{Session, Tx};
 
