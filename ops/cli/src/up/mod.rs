@@ -53,10 +53,10 @@ pub struct Options {
     #[arg(long, default_value = "data", value_name = "DIR")]
     pub data: PathBuf,
     /// How many edges; 0 for none.
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(..=64))]
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(..=64))]
     pub edges: u16,
     /// How many workers; 0 for none.
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(..=64))]
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(..=64))]
     pub workers: u16,
     /// Return once all is ready, and leave it running.
     #[arg(long)]
