@@ -52,9 +52,26 @@ pub enum Code {
 impl Code {
     /// Every code.
     pub const ALL: [Self; 20] = [
-        Self::Malformed, Self::Unknown, Self::Invalid, Self::TooLong, Self::NotLoggedIn, Self::AlreadyLoggedIn,
-        Self::Token, Self::Credentials, Self::NotFound, Self::Taken, Self::Blocked, Self::Waiting, Self::Exists,
-        Self::NoRequest, Self::NotMember, Self::Forbidden, Self::RateLimited, Self::Limit, Self::Unavailable, Self::Dead,
+        Self::Malformed,
+        Self::Unknown,
+        Self::Invalid,
+        Self::TooLong,
+        Self::NotLoggedIn,
+        Self::AlreadyLoggedIn,
+        Self::Token,
+        Self::Credentials,
+        Self::NotFound,
+        Self::Taken,
+        Self::Blocked,
+        Self::Waiting,
+        Self::Exists,
+        Self::NoRequest,
+        Self::NotMember,
+        Self::Forbidden,
+        Self::RateLimited,
+        Self::Limit,
+        Self::Unavailable,
+        Self::Dead,
     ];
 
     /// As it stands in `code = "…"`.
@@ -141,8 +158,18 @@ pub enum RequestName {
 impl RequestName {
     /// Every request.
     pub const ALL: [Self; 12] = [
-        Self::Login, Self::Reconnect, Self::AddContact, Self::AcceptContact, Self::DeclineContact, Self::DeleteContact,
-        Self::Block, Self::Unblock, Self::CreateGroup, Self::CreateGroupMember, Self::DeleteGroupMember, Self::DeleteGroup,
+        Self::Login,
+        Self::Reconnect,
+        Self::AddContact,
+        Self::AcceptContact,
+        Self::DeclineContact,
+        Self::DeleteContact,
+        Self::Block,
+        Self::Unblock,
+        Self::CreateGroup,
+        Self::CreateGroupMember,
+        Self::DeleteGroupMember,
+        Self::DeleteGroup,
     ];
 
     /// As it stands in `t = "…"`.
@@ -201,21 +228,81 @@ pub struct Call {
 
 /// Every HTTP call that a worker answers.
 pub const CALLS: &[Call] = &[
-    Call { name: "account.register", method: "POST", path: "/user", caller: Caller::Anyone, args: &["phone!", "name!", "password!", "avatar"] },
-    Call { name: "account.update", method: "PUT", path: "/user", caller: Caller::Token, args: &["name", "avatar", "password", "old_password"] },
-    Call { name: "account.login", method: "POST", path: "/server/login", caller: Caller::Anyone, args: &["phone!", "password!", "device"] },
-    Call { name: "api.reconnect", method: "POST", path: "/server/reconnect", caller: Caller::Token, args: &["id!"] },
+    Call {
+        name: "account.register",
+        method: "POST",
+        path: "/user",
+        caller: Caller::Anyone,
+        args: &["phone!", "name!", "password!", "avatar"],
+    },
+    Call {
+        name: "account.update",
+        method: "PUT",
+        path: "/user",
+        caller: Caller::Token,
+        args: &["name", "avatar", "password", "old_password"],
+    },
+    Call {
+        name: "account.login",
+        method: "POST",
+        path: "/server/login",
+        caller: Caller::Anyone,
+        args: &["phone!", "password!", "device"],
+    },
+    Call {
+        name: "api.reconnect",
+        method: "POST",
+        path: "/server/reconnect",
+        caller: Caller::Token,
+        args: &["id!"],
+    },
     Call { name: "api.failed", method: "POST", path: "/server/failed", caller: Caller::Token, args: &[] },
     Call { name: "api.logout", method: "POST", path: "/server/logout", caller: Caller::Token, args: &[] },
     Call { name: "api.offline", method: "GET", path: "/offline", caller: Caller::Token, args: &["limit"] },
-    Call { name: "api.offline_clear", method: "DELETE", path: "/offline", caller: Caller::Token, args: &["upto"] },
-    Call { name: "api.user_by_phone", method: "GET", path: "/user/phone/{phone}", caller: Caller::Token, args: &["phone!"] },
-    Call { name: "api.user_by_id", method: "GET", path: "/user/id/{id}", caller: Caller::Token, args: &["id!"] },
-    Call { name: "api.contacts", method: "GET", path: "/contact/version/{version}", caller: Caller::Token, args: &["version!"] },
-    Call { name: "api.conversations", method: "GET", path: "/conversation", caller: Caller::Token, args: &["limit", "after"] },
+    Call {
+        name: "api.offline_clear",
+        method: "DELETE",
+        path: "/offline",
+        caller: Caller::Token,
+        args: &["upto"],
+    },
+    Call {
+        name: "api.user_by_phone",
+        method: "GET",
+        path: "/user/phone/{phone}",
+        caller: Caller::Token,
+        args: &["phone!"],
+    },
+    Call {
+        name: "api.user_by_id",
+        method: "GET",
+        path: "/user/id/{id}",
+        caller: Caller::Token,
+        args: &["id!"],
+    },
+    Call {
+        name: "api.contacts",
+        method: "GET",
+        path: "/contact/version/{version}",
+        caller: Caller::Token,
+        args: &["version!"],
+    },
+    Call {
+        name: "api.conversations",
+        method: "GET",
+        path: "/conversation",
+        caller: Caller::Token,
+        args: &["limit", "after"],
+    },
     Call { name: "api.groups", method: "GET", path: "/group", caller: Caller::Token, args: &[] },
     Call { name: "api.group", method: "GET", path: "/group/{id}", caller: Caller::Token, args: &["id!"] },
-    Call { name: "api.history", method: "GET", path: "/history", caller: Caller::Token, args: &["with", "group", "before", "limit"] },
+    Call {
+        name: "api.history",
+        method: "GET",
+        path: "/history",
+        caller: Caller::Token,
+        args: &["with", "group", "before", "limit"],
+    },
 ];
 
 /// The call of that name.

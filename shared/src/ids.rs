@@ -161,7 +161,8 @@ impl FromStr for Conversation {
             return group.parse().map(Self::Group).map_err(|_| wrong());
         }
         let (low, high) = text.strip_prefix("dm:").and_then(|pair| pair.split_once(':')).ok_or_else(wrong)?;
-        let (low, high) = (low.parse::<UserId>().map_err(|_| wrong())?, high.parse::<UserId>().map_err(|_| wrong())?);
+        let (low, high) =
+            (low.parse::<UserId>().map_err(|_| wrong())?, high.parse::<UserId>().map_err(|_| wrong())?);
         if low <= high { Ok(Self::Direct(low, high)) } else { Err(wrong()) }
     }
 }
@@ -202,7 +203,11 @@ impl TryFrom<String> for TokenDigest {
         if text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
             Ok(Self(text.into()))
         } else {
-            Err(InvalidId { what: "token digest", expected: "32 hex digits", found: format!("{} bytes", text.len()) })
+            Err(InvalidId {
+                what: "token digest",
+                expected: "32 hex digits",
+                found: format!("{} bytes", text.len()),
+            })
         }
     }
 }

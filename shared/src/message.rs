@@ -13,7 +13,7 @@ pub mod write;
 
 use crate::{
     command::{Code, RequestName},
-    ids::{Conversation, Device, GroupId, MessageId, Seq, SessionNo, NodeId, TokenDigest, UserId},
+    ids::{Conversation, Device, GroupId, MessageId, NodeId, Seq, SessionNo, TokenDigest, UserId},
     subject::{BatchKind, Lane},
 };
 
@@ -104,7 +104,9 @@ impl WantedAck {
 
     /// The level that is written so.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Stored, Self::Queued, Self::Delivered, Self::Read].into_iter().find(|level| level.as_str() == text)
+        [Self::Stored, Self::Queued, Self::Delivered, Self::Read]
+            .into_iter()
+            .find(|level| level.as_str() == text)
     }
 }
 
@@ -136,17 +138,41 @@ pub struct Request {
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the fields are the frame's own keys")]
 pub enum Ask {
-    AddContact { to: UserId, message: String },
-    AcceptContact { to: UserId },
-    DeclineContact { to: UserId },
-    DeleteContact { to: UserId },
-    Block { to: UserId },
-    Unblock { to: UserId },
-    CreateGroup { name: String, members: Vec<UserId> },
-    CreateGroupMember { group: GroupId, member: UserId },
+    AddContact {
+        to: UserId,
+        message: String,
+    },
+    AcceptContact {
+        to: UserId,
+    },
+    DeclineContact {
+        to: UserId,
+    },
+    DeleteContact {
+        to: UserId,
+    },
+    Block {
+        to: UserId,
+    },
+    Unblock {
+        to: UserId,
+    },
+    CreateGroup {
+        name: String,
+        members: Vec<UserId>,
+    },
+    CreateGroupMember {
+        group: GroupId,
+        member: UserId,
+    },
     /// `member` absent: the sender itself.
-    DeleteGroupMember { group: GroupId, member: Option<UserId> },
-    DeleteGroup { group: GroupId },
+    DeleteGroupMember {
+        group: GroupId,
+        member: Option<UserId>,
+    },
+    DeleteGroup {
+        group: GroupId,
+    },
 }
 
 impl Ask {
@@ -176,9 +202,9 @@ impl Ask {
             | Self::Block { to }
             | Self::Unblock { to } => Some(Conversation::direct(sender, to)),
             Self::CreateGroup { .. } => None,
-            Self::CreateGroupMember { group, .. } | Self::DeleteGroupMember { group, .. } | Self::DeleteGroup { group } => {
-                Some(Conversation::Group(group))
-            }
+            Self::CreateGroupMember { group, .. }
+            | Self::DeleteGroupMember { group, .. }
+            | Self::DeleteGroup { group } => Some(Conversation::Group(group)),
         }
     }
 }

@@ -6,8 +6,8 @@
 mod log;
 mod metric;
 mod process;
-mod ready_file;
 mod readiness;
+mod ready_file;
 mod recorder;
 mod server;
 mod table;
