@@ -67,6 +67,7 @@ async fn serve(dir: &Path, run: &str, watched: Pid) -> anyhow::Result<()> {
             () = tokio::time::sleep(Duration::from_millis(100)) => {}
         }
     }
+    end_tests_of(dir);
     end_processes_of(run);
     nats.kill().await?;
     redis.kill().await?;
@@ -107,9 +108,22 @@ fn sweep_dead_runs(own: &Path) {
         };
         let holder = fs::read_to_string(dir.join("test-servers.pid")).ok().and_then(|pid| pid.parse().ok());
         if holder.is_some_and(|pid| !alive(Pid::from_raw(pid))) {
+            end_tests_of(&dir);
             end_processes_of(&run);
             end_servers_of(&dir);
             fs::remove_dir_all(&dir).ok();
+        }
+    }
+}
+
+/// Ends tests that outlived their runner: without servers some would wait for ever.
+fn end_tests_of(dir: &Path) {
+    for pid in fs::read_dir(dir.join("tests")).into_iter().flatten().flatten() {
+        let Some(pid) = pid.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        // The number may be another process's by now: a test stands in a build's `deps`.
+        let exe = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+        if exe.parent().is_some_and(|folder| folder.ends_with("deps")) {
+            kill(Pid::from_raw(pid), Signal::SIGKILL).ok();
         }
     }
 }

@@ -39,6 +39,9 @@ pub async fn shared() -> anyhow::Result<Servers> {
     let (run, watched) = runner();
     let dir = tmp()?.join(format!("run-{run}"));
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    // By this the test itself ends when its runner was killed.
+    fs::create_dir_all(dir.join("tests"))?;
+    File::create(dir.join("tests").join(std::process::id().to_string()))?;
     let lock = File::create(dir.join("lock"))?;
     // Not a blocking lock: under `cargo test` the holder may be another task of this very thread.
     eventually(Duration::from_secs(90), || async {
