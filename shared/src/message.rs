@@ -1,7 +1,7 @@
 //! Typed frames: what clients send, what the broker carries, what clients get.
 //!
 //! A frame is parsed once, at the edge ([`parse`]); what passes is stamped with who sent it and travels as an
-//! [`Accepted`] frame ([`accepted`]); what a worker has stored is written for clients by [`write`].
+//! [`Accepted`] frame ([`accepted`]); what a worker has stored is written for clients by [`mod@write`].
 
 pub mod accepted;
 pub(crate) mod canonical;

@@ -3,7 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`pool`], [`connect`], [`session`] | connections: shared, of their own; prepared statements, transactions |
-//! | [`migrate`] | bringing a schema up to what this binary knows |
+//! | [`mod@migrate`] | bringing a schema up to what this binary knows |
 //! | [`rows`] | rows of `messages` to frames, and requests to their columns |
 //! | [`chunk`], [`lanes`] | what committers write, and how far they are |
 //! | [`users`], [`tokens`], [`logins`] | accounts, tokens, devices |
