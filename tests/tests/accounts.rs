@@ -201,6 +201,9 @@ async fn a_logout_revokes_its_token_everywhere() {
         system.call(0, "POST", "/server/logout").token(&token).send().await.expect_refused(401, "token");
         // The connection that had logged in with it does not outlive it.
         while wire.got().await != tests::wire::Got::Closed {}
+        let mut again = tests::wire::Wire::connect(system.tcp(0)).await;
+        again.send(&tests::people::login_frame(alice.id, "phone", &token)).await;
+        again.expect(&tests::people::refused("login", "login", "token")).await;
         // Another token of the same user does.
         assert_eq!(who(&alice.token).await.status, 200);
         let digest = TokenDigest::of(&token);

@@ -73,7 +73,7 @@ async fn a_thousand_connections_that_send_junk() {
     for _ in 0..10 {
         talk.round().await;
     }
-    assert!(talk.slowest < Duration::from_secs(2), "the slowest round took {:?}", talk.slowest);
+    assert!(talk.slowest < Duration::from_secs(3), "the slowest round took {:?}", talk.slowest);
     no_connection_left(&system, 2).await;
     system.finish().await;
 }
@@ -102,7 +102,7 @@ async fn a_thousand_connections_that_send_nothing() {
     let took = begun.elapsed();
     assert!((Duration::from_secs(4)..SOON).contains(&took), "closed after the login deadline: {took:?}");
     talk.round().await;
-    assert!(talk.slowest < Duration::from_secs(2), "the slowest round took {:?}", talk.slowest);
+    assert!(talk.slowest < Duration::from_secs(3), "the slowest round took {:?}", talk.slowest);
     no_connection_left(&system, 2).await;
     system.finish().await;
 }
