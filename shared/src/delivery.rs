@@ -96,6 +96,9 @@ pub struct Push {
     pub skip: Option<SessionNo>,
     /// Its sender wants to know when a device has acknowledged it (`want = "delivered"`).
     pub receipt: bool,
+    /// It was stored before and is delivered once more (`again = true`): a session that cannot tell whether its device
+    /// has had it reads its backlog in place of writing it.
+    pub again: bool,
     /// The client's frame: `[[m]]`, `[[gm]]` or `[[r]]`.
     pub body: Bytes,
 }

@@ -44,8 +44,8 @@ pub fn no_user(user: UserId) -> Refusal {
     Refusal::new(Code::NotFound, format!("there is no user {user}"))
 }
 
-/// A stored message for its recipients. Whoever became a member after it is not shown it, even by a retry.
-pub fn show(cache: &Cache, frame: &Accepted, message: &Message, seq: Seq, ts: i64) -> Show {
+/// A stored message for its recipients; `again`: it was stored before. Whoever became a member after it is not shown it, even by a retry.
+pub fn show(cache: &Cache, frame: &Accepted, message: &Message, seq: Seq, ts: i64, again: bool) -> Show {
     let sender = frame.from.user;
     let conversation = message.to.conversation(sender);
     let row = Stored {
@@ -67,6 +67,7 @@ pub fn show(cache: &Cache, frame: &Accepted, message: &Message, seq: Seq, ts: i6
         id: message.id.clone(),
         skip: Some(frame.from.session),
         receipt: message.ack == WantedAck::Delivered,
+        again,
         body: body.into(),
     }
 }

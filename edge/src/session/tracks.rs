@@ -84,7 +84,8 @@ impl Tracks {
     }
 
     /// A live delivery: written if it is the next one, or the first of a conversation that is not remembered (its
-    /// backlog has been read, and deliveries come in order).
+    /// backlog has been read, and deliveries come in order). One that is delivered once more may have been acknowledged
+    /// on an earlier connection: where nothing is remembered only the backlog can tell.
     pub fn live(&mut self, push: &Push) -> Verdict {
         if let Some(track) = self.tracks.get(&push.conversation)
             && let Some(position) = track.position
@@ -95,6 +96,8 @@ impl Tracks {
             if push.seq.0 != position.0 + 1 {
                 return Verdict::Gap;
             }
+        } else if push.again {
+            return Verdict::Gap;
         }
         self.wrote(push);
         Verdict::Write

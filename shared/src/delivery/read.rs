@@ -42,6 +42,11 @@ fn one(frame: &Bytes) -> Result<Delivery, NotADelivery> {
                 Some("\"delivered\"") => true,
                 Some(other) => return Err(wrong("want = \"delivered\"", other)),
             },
+            again: match keys.maybe("again") {
+                None => false,
+                Some("true") => true,
+                Some(other) => return Err(wrong("again = true", other)),
+            },
             body: body()?,
         }),
         "\"answer\"" => Delivery::Answer {

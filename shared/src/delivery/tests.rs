@@ -21,8 +21,9 @@ fn body() -> impl Strategy<Value = Bytes> {
 
 fn push() -> impl Strategy<Value = Push> {
     let skip = option::of(samples::number().prop_map(SessionNo));
-    (vec(samples::user(), 0..5), place(), samples::user(), samples::id(), skip, any::<bool>(), body())
-        .prop_map(|(to, (conversation, seq), from, id, skip, receipt, body)| Push {
+    let flags = (any::<bool>(), any::<bool>());
+    (vec(samples::user(), 0..5), place(), samples::user(), samples::id(), skip, flags, body())
+        .prop_map(|(to, (conversation, seq), from, id, skip, (receipt, again), body)| Push {
             to,
             conversation,
             seq,
@@ -30,6 +31,7 @@ fn push() -> impl Strategy<Value = Push> {
             id,
             skip,
             receipt,
+            again,
             body,
         })
         .boxed()
@@ -80,10 +82,11 @@ fn a_push_is_written_as_documented() {
         id: MessageId::new("a \"02\"").unwrap(),
         skip: Some(SessionNo(4711)),
         receipt: true,
+        again: true,
         body: Bytes::from_static(b"[[m]]\nid = \"a\"\n"),
     };
     let expected = "d = \"push\"\nto = [2, 3]\nconv = \"dm:2:3\"\nseq = 17\nfrom = 2\nid = \"a \\\"02\\\"\"\nskip = 4711\n\
-                    want = \"delivered\"\n[[m]]\nid = \"a\"\n";
+                    want = \"delivered\"\nagain = true\n[[m]]\nid = \"a\"\n";
     let expected = format!("#{}\n{expected}", expected.len());
     assert_eq!(String::from_utf8(encoded(&[Delivery::Push(push)])).unwrap(), expected);
 }

@@ -76,6 +76,9 @@ fn header_of_push(push: &Push, out: &mut Vec<u8>) {
     if push.receipt {
         text("want", "delivered", out);
     }
+    if push.again {
+        out.extend_from_slice(b"again = true\n");
+    }
 }
 
 fn kind(kind: &str, out: &mut Vec<u8>) {

@@ -67,6 +67,7 @@ fn push(show: &Show, to: Vec<UserId>) -> Delivery {
         id: show.id.clone(),
         skip: show.skip,
         receipt: show.receipt,
+        again: show.again,
         body: show.body.clone(),
     })
 }

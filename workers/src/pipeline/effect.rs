@@ -47,6 +47,8 @@ pub struct Show {
     pub skip: Option<SessionNo>,
     /// The sender wants to know when a device acknowledges it.
     pub receipt: bool,
+    /// It was stored before, and is delivered once more.
+    pub again: bool,
     pub body: Bytes,
 }
 

@@ -123,7 +123,7 @@ pub async fn run(
                     Conversation::Group(_) => groups::saw(session, conversation, seq).await?,
                     Conversation::Direct(..) => crate::message::both_sides(conversation),
                 };
-                shows(session, frame, conversation, seq, to).await?
+                shows(session, frame, (conversation, seq), to, true).await?
             }
             None => Vec::new(),
         };
@@ -145,7 +145,7 @@ pub async fn run(
         Decision::Told { conversation, to, success } => {
             requests::keep(session, &digest, frame.ts, &success).await?;
             let shows = match success.seq {
-                Some(seq) => shows(session, frame, conversation, seq, to).await?,
+                Some(seq) => shows(session, frame, (conversation, seq), to, false).await?,
                 None => Vec::new(),
             };
             Effect::request(frame, name, Outcome::Stored, Some(conversation), &success, shows)
@@ -157,9 +157,9 @@ pub async fn run(
 async fn shows(
     session: &Session,
     frame: &Accepted,
-    conversation: Conversation,
-    seq: Seq,
+    (conversation, seq): (Conversation, Seq),
     to: Vec<UserId>,
+    again: bool,
 ) -> Result<Vec<Show>, ChunkError> {
     let Some(row) = messages::stored(session, conversation, seq).await? else {
         // Retention has removed it; its answer is all that is left.
@@ -178,6 +178,7 @@ async fn shows(
             id: stored.id,
             skip: Some(frame.from.session),
             receipt: false,
+            again,
             body: body.into(),
         })
     };

@@ -172,6 +172,7 @@ pub fn participants(conversation: Conversation) -> Vec<Participant> {
 }
 
 fn stored(cache: &Cache, text: &Text<'_>, stands: Standing) -> Effect {
-    let show = message::show(cache, text.frame, text.message, stands.seq, stands.ts);
+    let again = stands.outcome == Outcome::Duplicate;
+    let show = message::show(cache, text.frame, text.message, stands.seq, stands.ts, again);
     Effect::text(text.frame, stands.outcome, (text.conversation, stands.seq), stands.ts, vec![show])
 }

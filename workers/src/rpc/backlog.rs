@@ -58,6 +58,7 @@ fn push(user: UserId, row: &Stored) -> Delivery {
         id: row.id.clone(),
         skip: None,
         receipt: wanted && row.sender != user,
+        again: false,
         body: body.into(),
     })
 }

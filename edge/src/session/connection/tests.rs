@@ -23,6 +23,7 @@ fn push(to: i64, from: i64, seq: i64) -> Push {
         id: MessageId::new(&format!("p{seq}")).unwrap(),
         skip: None,
         receipt: false,
+        again: false,
         body: Bytes::from(format!("[[m]]\nid = \"p{seq}\"\nseq = {seq}\n")),
     }
 }

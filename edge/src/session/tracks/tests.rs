@@ -35,6 +35,7 @@ fn delivered(all: &[(Conversation, i64, i64, &str)]) -> Tracks {
             id: MessageId::new(id).unwrap(),
             skip: None,
             receipt: true,
+            again: false,
             body: Bytes::new(),
         };
         assert_eq!(tracks.live(&push), Verdict::Write);

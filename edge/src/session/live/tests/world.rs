@@ -33,6 +33,7 @@ pub fn push(conversation: Conversation, seq: i64, from: i64) -> Push {
         id: message_id(&format!("{conversation}#{seq}")),
         skip: None,
         receipt: false,
+        again: false,
         body: Bytes::from(format!("{conversation} {seq}")),
     }
 }
@@ -288,7 +289,7 @@ impl World {
             self.moves.push((moved.conv, moved.seq.0));
         }
         assert!(
-            self.live.unacked() <= self.plan.limit + 1,
+            self.live.unacked() <= self.plan.limit,
             "seed {}: {} unacked",
             self.seed,
             self.live.unacked()
