@@ -17,6 +17,11 @@ pub const RULES: &[Rule] = &[
     Rule::address("edge.metrics"),
     Rule::address_or_empty("edge.advertise"),
     Rule::address_or_empty("edge.compat_listen"),
+    Rule::text(
+        "edge.trusted_proxies",
+        is_proxies,
+        "addresses and networks as 10.0.0.7, 172.16.0.0/12, separated by commas",
+    ),
     Rule::any("edge.ready_file"),
     Rule::url("nats.url", &["nats", "tls"]),
     Rule::name("nats.prefix"),
@@ -68,6 +73,7 @@ pub struct Edge {
     pub http: String,
     pub metrics: String,
     pub advertise: String,
+    pub trusted_proxies: String,
     pub compat_listen: String,
     pub ready_file: String,
 }
@@ -129,6 +135,10 @@ pub struct Node {
     pub heartbeat_ms: Millis,
     pub lease_ms: Millis,
     pub cursor_ms: Millis,
+}
+
+fn is_proxies(text: &str) -> bool {
+    crate::http::peer::Proxies::parse(text).is_some()
 }
 
 impl Default for EdgeConfig {

@@ -21,7 +21,7 @@ use crate::{
     context::{BACKLOG_READS, Context},
     deliver::Deliver,
     drain::{DrainOutcome, Draining},
-    http::{HttpState, limits::Limits as HttpLimits},
+    http::{HttpState, limits::Limits as HttpLimits, peer::Proxies},
     listener,
     metric::Metrics,
     node::{self, Pulse, epoch::Epochs, peers},
@@ -161,7 +161,8 @@ pub async fn start_on(
     let (peer_subjects, heartbeat) = (subjects.clone(), config.node.heartbeat_ms.get());
     let pulse =
         Pulse { context: context.clone(), subjects, server, port, ready: ready.clone(), link: broker.link() };
-    let http = HttpState::new(context.calls.clone(), http_limits(&config), ready.clone());
+    let http = HttpState::new(context.calls.clone(), http_limits(&config), ready.clone())
+        .behind(Proxies::parse(&config.edge.trusted_proxies).unwrap_or_default());
     let deliver = Deliver::new(context.clone()).run(subscription, broker.client().clone(), rest.clone());
     let figures = telemetry::serve(listeners.metrics, ready.process(), rest.clone());
     let tasks = vec![

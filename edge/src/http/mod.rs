@@ -8,15 +8,14 @@
 //! | [`token`] | the token of a cookie or an `Authorization` header |
 //! | [`body`] | answers as standard TOML or JSON |
 //! | [`limits`] | what one connection and all of them together may use |
-//!
-//! The peer's address is the socket's. Forwarding headers are not read: whoever can reach the port can write them, and
-//! the login limits count by address.
+//! | [`peer`] | whose call it is, behind proxies too |
 
 pub mod args;
 pub mod backend;
 pub mod body;
 pub mod input;
 pub mod limits;
+pub mod peer;
 pub mod token;
 
 #[cfg(test)]
@@ -44,6 +43,7 @@ use self::{
     backend::{Backend, Failure},
     body::Format,
     limits::{Bounded, Limits, Peer},
+    peer::Proxies,
 };
 use crate::ready::Readiness;
 
@@ -54,6 +54,8 @@ pub struct HttpState {
     pub backend: Arc<dyn Backend>,
     /// What connections may use.
     pub limits: Limits,
+    /// The proxies that say whom they speak for.
+    pub proxies: Proxies,
     /// What `/readyz` tells.
     pub ready: Readiness,
     /// Routes beside the table's (`GET /ws`, the web page): merged in as they are.
@@ -63,7 +65,14 @@ pub struct HttpState {
 impl HttpState {
     /// The API answered by `backend`, with no further routes.
     pub fn new(backend: impl Backend, limits: Limits, ready: Readiness) -> Self {
-        Self { backend: Arc::new(backend), limits, ready, extra: Router::new() }
+        Self { backend: Arc::new(backend), limits, proxies: Proxies::default(), ready, extra: Router::new() }
+    }
+
+    /// Believing these proxies.
+    #[must_use]
+    pub fn behind(mut self, proxies: Proxies) -> Self {
+        self.proxies = proxies;
+        self
     }
 
     /// With more routes; their paths must differ from the table's.
@@ -149,8 +158,9 @@ async fn ask(
         Caller::Token => Some(token::digest(request.headers())?),
         Caller::Anyone => None,
     };
+    let caller = state.proxies.caller(peer.0, request.headers());
     let args = args::gather(call, request, &state.limits).await?;
-    let asked = HttpCall { token, peer: peer.0.ip().to_canonical(), args };
+    let asked = HttpCall { token, peer: caller, args };
     state.backend.call(call.name, asked).await
 }
 

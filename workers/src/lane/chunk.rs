@@ -44,7 +44,9 @@ pub(super) async fn process(
             &mut decoded,
         );
         first.entry(lane).or_insert(stream_seq);
-        reach.insert(lane, stream_seq.max(committed));
+        // What was unacknowledged for long may come after newer ones.
+        let reached = reach.entry(lane).or_insert(committed);
+        *reached = stream_seq.max(*reached);
         ackers.push(acker);
     }
     Metric::WorkerChunkFrames.histogram(&[]).record((decoded.items.len() + decoded.dead.len()) as f64);

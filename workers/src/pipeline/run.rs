@@ -43,6 +43,8 @@ pub async fn commit(
     match attempt(session, cache, items, marks, trial, rules, false).await {
         Err(ChunkError::Store(error)) if messages::is_duplicate(&error) => {
             roll_back(session).await?;
+            // What the first try's requests changed and remembered is rolled back with it.
+            cache.clear();
             attempt(session, cache, items, marks, trial, rules, true).await
         }
         other => other,

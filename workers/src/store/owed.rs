@@ -11,7 +11,7 @@ use shared::{
 use super::{Session, StoreError, rows};
 
 /// Walks the user's conversations in order and stops when there is enough; one that is read to its end costs one look
-/// into the index. `$3` holds places further than the cursors, as a JSON object: a hash of them would lose the order.
+/// into the index. All three columns of the order are needed: a sort by fewer leaves the rest to chance. `$3` holds places further than the cursors, as a JSON object: a hash of them would lose the order.
 const OWED: &str = "WITH given AS MATERIALIZED (SELECT $3::text::jsonb AS after)
 SELECT m.conv, m.seq, m.sender, m.ts, m.kind, m.want, m.device, m.id, m.content, m.version_sender, m.version_target
 FROM participants p
@@ -25,7 +25,7 @@ CROSS JOIN LATERAL (
       AND NOT (m.sender = $1 AND m.device = $2)
     ORDER BY m.seq LIMIT $4) m
 WHERE p.user_id = $1
-ORDER BY p.conv, p.from_seq
+ORDER BY p.conv, p.from_seq, m.seq
 LIMIT $4";
 
 /// Where a device begins that does not exist yet: the user's furthest, and what the token has cleared.
