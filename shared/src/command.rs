@@ -294,7 +294,7 @@ pub const CALLS: &[Call] = &[
         caller: Caller::Token,
         args: &["limit", "after"],
     },
-    Call { name: "api.groups", method: "GET", path: "/group", caller: Caller::Token, args: &[] },
+    Call { name: "api.groups", method: "GET", path: "/group", caller: Caller::Token, args: &["after"] },
     Call { name: "api.group", method: "GET", path: "/group/{id}", caller: Caller::Token, args: &["id!"] },
     Call {
         name: "api.history",

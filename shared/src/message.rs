@@ -17,6 +17,9 @@ use crate::{
     subject::{BatchKind, Lane},
 };
 
+/// The longest name of a group, in bytes: lists of thousands of groups are one answer after another, not one too many.
+pub const GROUP_NAME_BYTES: usize = 256;
+
 /// One entry of a client's frame.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Entry {
@@ -157,6 +160,7 @@ pub enum Ask {
     Unblock {
         to: UserId,
     },
+    /// `name` of 1 to [`GROUP_NAME_BYTES`].
     CreateGroup {
         name: String,
         members: Vec<UserId>,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use shared::{
     command::Code,
     ids::{Conversation, GroupId, Seq, UserId},
-    message::{Ask, write::Success},
+    message::{Ask, GROUP_NAME_BYTES, write::Success},
 };
 
 use crate::{
@@ -37,6 +37,12 @@ pub async fn decide(desk: &mut Desk<'_>) -> Result<Decision, ChunkError> {
 }
 
 async fn create(desk: &Desk<'_>, name: &str, members: &[UserId]) -> Result<Decision, ChunkError> {
+    // An edge has looked already; what it lets pass is everybody's list of groups.
+    if name.len() > GROUP_NAME_BYTES {
+        let (most, found) = (GROUP_NAME_BYTES, name.len());
+        let reason = format!("expected `name` of at most {most} bytes; found {found} bytes");
+        return Ok(Decision::refused(Code::TooLong, reason));
+    }
     let creator = desk.sender();
     let mut everyone: Vec<UserId> = members.iter().copied().chain([creator]).collect();
     everyone.sort_unstable();

@@ -23,7 +23,7 @@ use crate::{command::Code, ids::MessageId};
 /// What a frame may hold; all in bytes or entries.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// The longest text (`c`, `message`, `name`), in bytes.
+    /// The longest text (`c`, `message`), in bytes. A group's name is shorter: [`super::GROUP_NAME_BYTES`].
     pub text: usize,
     /// The most entries in one frame.
     pub entries: usize,

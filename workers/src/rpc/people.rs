@@ -14,8 +14,11 @@ use crate::store::{
     users::{self, User},
 };
 
-/// Contacts in one answer; the rest follows from the version that it gives.
+/// Contacts in one answer, if their bytes allow; the rest follows from the version that it gives.
 const CONTACTS: i64 = 2000;
+
+/// Groups in one answer, likewise; the rest follows after the last one.
+const GROUPS: i64 = 2000;
 
 /// `GET /user/phone/{phone}`.
 pub(super) async fn by_phone(calls: &Calls, call: &HttpCall) -> Result<Reply, Fault> {
@@ -44,32 +47,53 @@ pub(super) async fn contacts(calls: &Calls, call: &HttpCall) -> Result<Reply, Fa
     required(call, "version")?;
     let since = number(call, "version", 0, 0, i64::MAX)?;
     let session = calls.desk.pool.get().await?;
-    let (version, mut changed) = lists::contacts(&session, caller.user, since, CONTACTS + 1).await?;
-    let more = changed.len() > CONTACTS as usize;
-    let version = if more {
-        // The next delta begins after the last one shown.
-        changed.truncate(CONTACTS as usize);
-        changed.last().map_or(since, |contact| contact.version)
-    } else {
-        version.max(changed.last().map_or(0, |contact| contact.version))
-    };
-    let rows = changed.into_iter().map(|contact| {
+    let (version, changed) = lists::contacts(&session, caller.user, since, CONTACTS + 1).await?;
+    let versions: Vec<i64> = changed.iter().map(|contact| contact.version).collect();
+    let (rows, more) = page(CONTACTS, changed, |contact| {
         let mut table = table(contact.user);
         if contact.deleted {
             table.insert("deleted".to_owned(), 1.into());
         }
         table
     });
+    // With more to come, the next delta begins after the last one shown.
+    let last = rows.len().checked_sub(1).map(|at| versions[at]);
+    let version = if more { last.unwrap_or(since) } else { version.max(last.unwrap_or(0)) };
     let reply = Reply::ok().with("contact_version", version).rows("user", rows);
     Ok(if more { reply.with("more", 1) } else { reply })
 }
 
-/// `GET /group`: the caller's.
+/// `GET /group`: the caller's, by id, `after` one of them.
 pub(super) async fn groups(calls: &Calls, call: &HttpCall) -> Result<Reply, Fault> {
     let caller = caller(calls, call).await?;
+    let after = id(call, "after")?;
     let session = calls.desk.pool.get().await?;
-    let groups = lists::groups(&session, caller.user, None).await?;
-    Ok(Reply::ok().rows("group", groups.into_iter().map(group_table)))
+    let groups = lists::groups(&session, caller.user, after, GROUPS + 1).await?;
+    let (rows, more) = page(GROUPS, groups, group_table);
+    let reply = Reply::ok().rows("group", rows);
+    Ok(if more { reply.with("more", 1) } else { reply })
+}
+
+/// The first rows as tables, at most `most` of them and as many as one answer carries; and whether some were left out.
+fn page<T>(most: i64, rows: Vec<T>, table: impl Fn(T) -> Table) -> (Vec<Table>, bool) {
+    let (all, most) = (rows.len(), usize::try_from(most).unwrap_or(usize::MAX));
+    let mut room = ANSWER_BYTES;
+    let mut kept: Vec<Table> = Vec::with_capacity(all.min(most));
+    for row in rows.into_iter().take(most) {
+        let table = table(row);
+        let Some(left) = room.checked_sub(written(&table)) else { break };
+        room = left;
+        kept.push(table);
+    }
+    let more = kept.len() < all;
+    (kept, more)
+}
+
+/// A table's bytes as they are sent: escapes can make a text several times as long as it is.
+fn written(table: &Table) -> usize {
+    /// Around each: `[[user]]` and the like.
+    const HEADER: usize = 16;
+    toml::to_string(table).map_or(ANSWER_BYTES, |text| text.len() + HEADER)
 }
 
 /// `GET /group/{id}`: for its members.
@@ -78,7 +102,7 @@ pub(super) async fn group(calls: &Calls, call: &HttpCall) -> Result<Reply, Fault
     let id: GroupId =
         id(call, "id")?.ok_or_else(|| invalid("expected the argument id, found none".to_owned()))?;
     let session = calls.desk.pool.get().await?;
-    let Some(group) = lists::groups(&session, caller.user, Some(id)).await?.into_iter().next() else {
+    let Some(group) = lists::group_of(&session, caller.user, id).await? else {
         return Err(if lists::group_exists(&session, id).await? {
             Fault::refused(Code::NotMember, format!("expected a member of group {id}, found another user"))
         } else {
@@ -90,12 +114,7 @@ pub(super) async fn group(calls: &Calls, call: &HttpCall) -> Result<Reply, Fault
     let mut table = group_table(group);
     table.insert("members".to_owned(), Value::Array(ids));
     // Every id is told; the names of a very large group are to be looked up one by one.
-    let mut room = ANSWER_BYTES;
-    let named = members.into_iter().map_while(|member| {
-        room = room.checked_sub(member.name.len() + member.avatar.len() + member.phone.len() + 64)?;
-        Some(self::table(member))
-    });
-    let named: Vec<Table> = named.collect();
+    let (named, _) = page(i64::MAX, members, self::table);
     Ok(Reply::ok().rows("group", [table]).rows("user", named))
 }
 

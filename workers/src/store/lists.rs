@@ -19,8 +19,8 @@ const GROUPS: &str = "SELECT g.id, g.name, g.creator_id,
        (SELECT count(*) FROM participants a WHERE a.group_id = g.id AND a.to_seq IS NULL)
 FROM participants p JOIN groups g ON g.id = p.group_id
 WHERE p.user_id = $1 AND p.group_id IS NOT NULL AND p.to_seq IS NULL AND NOT g.dissolved
-  AND ($2::bigint IS NULL OR g.id = $2)
-ORDER BY g.id LIMIT 5000";
+  AND ($2::bigint IS NULL OR g.id = $2) AND g.id > $3
+ORDER BY g.id LIMIT $4";
 
 const GROUP_EXISTS: &str = "SELECT 1 FROM groups WHERE id = $1 AND NOT dissolved";
 
@@ -65,23 +65,32 @@ pub async fn contacts(
     Ok((version, rows.iter().map(contact).collect()))
 }
 
-/// The first 5,000 groups that a user is a member of, or just one of them.
+/// The groups that a user is a member of, by id: those after `after`, at most `limit`.
 ///
 /// # Errors
 /// [`StoreError`].
 pub async fn groups(
     session: &Session,
     user: UserId,
-    only: Option<GroupId>,
+    after: Option<GroupId>,
+    limit: i64,
 ) -> Result<Vec<Group>, StoreError> {
-    let rows = session.query(GROUPS, &[&user.0, &only.map(|group| group.0)]).await?;
-    let group = |row: &Row| Group {
-        id: GroupId(row.get(0)),
-        name: row.get(1),
-        creator: UserId(row.get(2)),
-        members: row.get(3),
-    };
+    let after = after.map_or(0, |group| group.0);
+    let rows = session.query(GROUPS, &[&user.0, &None::<i64>, &after, &limit]).await?;
     Ok(rows.iter().map(group).collect())
+}
+
+/// One group, for its members.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn group_of(session: &Session, user: UserId, only: GroupId) -> Result<Option<Group>, StoreError> {
+    let row = session.query_opt(GROUPS, &[&user.0, &only.0, &0i64, &1i64]).await?;
+    Ok(row.as_ref().map(group))
+}
+
+fn group(row: &Row) -> Group {
+    Group { id: GroupId(row.get(0)), name: row.get(1), creator: UserId(row.get(2)), members: row.get(3) }
 }
 
 /// Whether there is such a group.

@@ -4,7 +4,7 @@ use toml::de::DeTable;
 
 use super::{
     super::{
-        Ack, Ask, Entry, Login, Message, Refusal, Request, Target, WantedAck,
+        Ack, Ask, Entry, GROUP_NAME_BYTES, Login, Message, Refusal, Request, Target, WantedAck,
         keys::{Keys, Wrong, found},
     },
     Limits,
@@ -100,6 +100,9 @@ fn ack_from(keys: Keys<'_>) -> Result<Option<Target>, Wrong> {
 fn request(keys: Keys<'_>, limits: &Limits) -> Result<Entry, Wrong> {
     let name = request_name(keys)?;
     let id = keys.id()?;
+    if name == RequestName::CreateGroup {
+        keys.maybe_text("name", GROUP_NAME_BYTES)?;
+    }
     if !matches!(name, RequestName::Login | RequestName::Reconnect) {
         return Ok(Entry::Request(Request { id, what: ask(name, keys, limits)? }));
     }

@@ -218,6 +218,17 @@ fn limits_hold() {
         |members: &str| format!("[[r]]\nid=\"a\"\nt=\"create_group\"\nname=\"x\"\nmembers=[{members}]\n");
     assert_eq!(code(&group("1,2")), Ok(()));
     assert_eq!(code(&group("1,2,3")), Err(Code::Limit));
+    let named = |bytes| format!("[[r]]\nid=\"a\"\nt=\"create_group\"\nname=\"{}\"\n", "x".repeat(bytes));
+    assert!(read(&named(256)).is_ok());
+    let refusal = refused(&named(257));
+    assert_eq!(
+        (refusal.code, refusal.reason.as_str(), refusal.t),
+        (
+            Code::TooLong,
+            "expected `name` of at most 256 bytes; found 257 bytes",
+            Some(RequestName::CreateGroup)
+        )
+    );
     let refusal = parse(message("123456").as_bytes(), &limits).unwrap_err();
     assert_eq!(refusal.reason, "expected `c` of at most 5 bytes; found 6 bytes");
     let long = "x".repeat(129);
