@@ -140,7 +140,9 @@ pub async fn run(
     Ok(match decision {
         Decision::Refused(refusal) => Effect::refused(frame, Outcome::Refused(refusal.code), &refusal),
         Decision::Quiet => {
-            Effect::request(frame, name, Outcome::Stored, None, &Success::default(), Vec::new())
+            let success = Success::default();
+            requests::keep(session, &digest, frame.ts, &success).await?;
+            Effect::request(frame, name, Outcome::Stored, None, &success, Vec::new())
         }
         Decision::Told { conversation, to, success } => {
             requests::keep(session, &digest, frame.ts, &success).await?;
