@@ -26,6 +26,7 @@ CREATE TABLE devices (
     user_id     bigint NOT NULL REFERENCES users,
     device      text COLLATE "C" NOT NULL,
     session     bigint NOT NULL DEFAULT 0,     -- the newest connection's number
+    digest      text COLLATE "C",              -- and of the token it logged in with; NULL before the first one
     seen_at     timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (user_id, device)
 );

@@ -70,10 +70,11 @@ CREATE TABLE offline_pages (
 );
 CREATE SEQUENCE offline_page_numbers;
 
--- What a token without a device has cleared; goes with it when it binds.
+-- What a token without a device has cleared, beyond start_seq up to seq; goes with it when it binds.
 CREATE TABLE offline_marks (
     digest      text COLLATE "C" NOT NULL REFERENCES sessions ON DELETE CASCADE,
     conv        text COLLATE "C" NOT NULL,
+    start_seq   bigint NOT NULL,               -- where the user's furthest device was: up to there nothing was shown
     seq         bigint NOT NULL,
     PRIMARY KEY (digest, conv)
 );

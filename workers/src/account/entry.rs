@@ -61,7 +61,8 @@ pub(crate) async fn failed(calls: &Calls, call: &HttpCall) -> Result<Reply, Faul
     Ok(address(Reply::ok(), &node))
 }
 
-/// `POST /server/logout`: the token ends, and with it the session that it opened.
+/// `POST /server/logout`: the token ends, and with it the session that it opened. One that a newer token has opened on
+/// that device goes on.
 pub(crate) async fn logout(calls: &Calls, call: &HttpCall) -> Result<Reply, Fault> {
     let caller = caller(calls, call).await?;
     let bound = tokens::revoke(&calls.desk.pool, &caller.digest).await?;

@@ -8,7 +8,10 @@ use crate::{
         Calls, Fault,
         http::{Caller, Reply, arg, caller, invalid, required},
     },
-    store::{tokens, users},
+    store::{
+        tokens::Ended,
+        users::{self, Change},
+    },
 };
 
 /// `POST /user`.
@@ -27,7 +30,8 @@ pub(crate) async fn register(calls: &Calls, call: &HttpCall) -> Result<Reply, Fa
     Ok(Reply::ok())
 }
 
-/// `PUT /user`: name, avatar, or the password by the old one. A changed password ends the user's other tokens.
+/// `PUT /user`: name, avatar, or the password by the old one. A changed password ends the user's other tokens,
+/// and the connections that were not made with the caller's.
 pub(crate) async fn update(calls: &Calls, call: &HttpCall) -> Result<Reply, Fault> {
     let caller = caller(calls, call).await?;
     let name = arg(call, "name").map(rules::name).transpose()?;
@@ -40,10 +44,9 @@ pub(crate) async fn update(calls: &Calls, call: &HttpCall) -> Result<Reply, Faul
         Some(password) => Some(change(calls, call, &caller, password).await?),
         None => None,
     };
-    users::update(&calls.desk.pool, caller.user, name, avatar, digest.as_deref()).await?;
-    if digest.is_some() {
-        end_others(calls, &caller).await?;
-    }
+    let password = digest.as_deref().map(|digest| (digest, &caller.digest));
+    let ended = users::update(&calls.desk.pool, caller.user, Change { name, avatar, password }).await?;
+    end(calls, &caller, ended).await;
     Ok(Reply::ok())
 }
 
@@ -60,14 +63,9 @@ async fn change(calls: &Calls, call: &HttpCall, caller: &Caller, password: &str)
     calls.hashers.digest(password).await
 }
 
-async fn end_others(calls: &Calls, caller: &Caller) -> Result<(), Fault> {
-    let (ended, devices) = tokens::revoke_others(&calls.desk.pool, caller.user, &caller.digest).await?;
-    calls.desk.directory.drop_clients(&ended).await;
-    let deliveries: Vec<Delivery> = devices
-        .into_iter()
-        .filter(|device| caller.device.as_ref() != Some(device))
-        .map(|device| Delivery::Revoked { user: caller.user, device: Some(device) })
-        .collect();
-    calls.tell_user(caller.user, deliveries).await;
-    Ok(())
+/// Forgets the tokens and closes the connections that a changed password has ended.
+async fn end(calls: &Calls, caller: &Caller, ended: Ended) {
+    calls.desk.directory.drop_clients(&ended.tokens).await;
+    let revoked = |device| Delivery::Revoked { user: caller.user, device: Some(device) };
+    calls.tell_user(caller.user, ended.devices.into_iter().map(revoked).collect()).await;
 }

@@ -11,17 +11,21 @@ use crate::store::{
     pages::{self, Cleared},
 };
 
-/// A token that has no device sees what a new device would.
+/// A token that has no device, or one that was forgotten, sees what a new device would.
 pub(super) async fn offline(calls: &Calls, call: &HttpCall) -> Result<Reply, Fault> {
     let caller = caller(calls, call).await?;
     let limit = number(call, "limit", 1000, 1, 1000)?;
     let mut session = calls.desk.pool.get().await?;
-    let start = match &caller.device {
+    let device = match &caller.device {
+        Some(device) => owed::newest_session(&session, caller.user, device).await?.map(|_| device),
+        None => None,
+    };
+    let start = match device {
         Some(_) => Places::new(),
         None => owed::start(&session, caller.user, caller.digest.as_str()).await?,
     };
     let limit = usize::try_from(limit).unwrap_or(1);
-    let (rows, mut more) = owed::owed(&session, caller.user, caller.device.as_ref(), &start, limit).await?;
+    let (rows, mut more) = owed::owed(&session, caller.user, device, &start, limit).await?;
     let (mut written, mut shown) = (Vec::new(), Places::new());
     for row in &rows {
         if written.len() > ANSWER_BYTES {

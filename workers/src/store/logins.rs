@@ -36,12 +36,15 @@ FROM unnest($1::bigint[], $2::text[]) n(user_id, device) JOIN cursors c ON c.use
 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 ON CONFLICT (user_id, device, conv) DO UPDATE SET seq = excluded.seq WHERE cursors.seq < excluded.seq";
 
-/// What a token cleared before it had a device goes to the device.
+/// What a token cleared before it had a device goes to the device, if that is at least where the clearing began: what
+/// lies between was never shown to it.
 const BIND_MARKS: &str = "WITH cleared AS (
     DELETE FROM offline_marks o USING unnest($1::text[], $2::bigint[], $3::text[]) b(digest, user_id, device)
-    WHERE o.digest = b.digest RETURNING b.user_id, b.device, o.conv, o.seq)
+    WHERE o.digest = b.digest RETURNING b.user_id, b.device, o.conv, o.start_seq, o.seq)
 INSERT INTO cursors (user_id, device, conv, seq)
-SELECT user_id, device, conv, max(seq) FROM cleared GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+SELECT m.user_id, m.device, m.conv, max(m.seq)
+FROM cleared m LEFT JOIN cursors c ON c.user_id = m.user_id AND c.device = m.device AND c.conv = m.conv
+WHERE coalesce(c.seq, 0) >= m.start_seq GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 ON CONFLICT (user_id, device, conv) DO UPDATE SET seq = excluded.seq WHERE cursors.seq < excluded.seq";
 
 const NUMBERS: &str = "SELECT nextval('session_numbers') FROM generate_series(1, $1::bigint)";
@@ -49,8 +52,9 @@ const NUMBERS: &str = "SELECT nextval('session_numbers') FROM generate_series(1,
 const BIND: &str = "UPDATE sessions s SET device = b.device, used_at = now()
 FROM unnest($1::text[], $2::text[]) b(digest, device) WHERE s.digest = b.digest";
 
-const SEEN: &str = "UPDATE devices d SET session = greatest(d.session, n.session), seen_at = now()
-FROM unnest($1::bigint[], $2::text[], $3::bigint[]) n(user_id, device, session)
+const SEEN: &str = "UPDATE devices d SET seen_at = now(), session = greatest(d.session, n.session),
+    digest = CASE WHEN n.session >= d.session THEN n.digest ELSE d.digest END
+FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[]) n(user_id, device, session, digest)
 WHERE d.user_id = n.user_id AND d.device = n.device";
 
 /// A newer token that has not connected yet stays.
@@ -122,7 +126,7 @@ async fn connect_in(tx: &Tx<'_>, logins: &[Connect], limits: DeviceLimits) -> Re
     if !passed.is_empty() {
         tx.execute(BIND_MARKS, &[&digests, &users, &devices]).await?;
         tx.execute(BIND, &[&digests, &devices]).await?;
-        numbers = take_numbers(tx, &users, &devices).await?;
+        numbers = take_numbers(tx, &users, &devices, &digests).await?;
         let rows = tx.query(OLDER_TOKENS, &[&digests]).await?;
         revoked.extend(rows.iter().filter_map(|row| TokenDigest::try_from(row.get::<_, String>(0)).ok()));
     }
@@ -138,15 +142,21 @@ async fn connect_in(tx: &Tx<'_>, logins: &[Connect], limits: DeviceLimits) -> Re
 }
 
 /// A number each, in order, so that of two on one device the later one is the newest.
-async fn take_numbers(tx: &Tx<'_>, users: &[i64], devices: &[&str]) -> Result<Vec<SessionNo>, StoreError> {
+async fn take_numbers(
+    tx: &Tx<'_>,
+    users: &[i64],
+    devices: &[&str],
+    digests: &[&str],
+) -> Result<Vec<SessionNo>, StoreError> {
     let rows = tx.query(NUMBERS, &[&i64::try_from(users.len()).unwrap_or(i64::MAX)]).await?;
     let mut numbers: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
     numbers.sort_unstable();
     let pairs = users.iter().copied().zip(devices.iter().copied());
-    let newest: BTreeMap<(i64, &str), i64> = pairs.zip(numbers.iter().copied()).collect();
-    let (pairs, sessions): (Vec<(i64, &str)>, Vec<i64>) = newest.into_iter().unzip();
-    let (of, on): (Vec<i64>, Vec<&str>) = pairs.into_iter().unzip();
-    tx.execute(SEEN, &[&of, &on, &sessions]).await?;
+    let sessions = numbers.iter().copied().zip(digests.iter().copied());
+    let newest: BTreeMap<(i64, &str), (i64, &str)> = pairs.zip(sessions).collect();
+    let (of, on): (Vec<i64>, Vec<&str>) = newest.keys().copied().unzip();
+    let (sessions, by): (Vec<i64>, Vec<&str>) = newest.into_values().unzip();
+    tx.execute(SEEN, &[&of, &on, &sessions, &by]).await?;
     Ok(numbers.into_iter().map(SessionNo).collect())
 }
 

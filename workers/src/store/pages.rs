@@ -20,14 +20,23 @@ WHERE digest = $1 AND CASE WHEN $2::bigint IS NULL
     THEN page = (SELECT max(page) FROM offline_pages WHERE digest = $1) ELSE page <= $2 END
 GROUP BY conv";
 const KNOWN: &str = "SELECT 1 FROM offline_pages WHERE digest = $1 AND page = $2 LIMIT 1";
-/// The token may have been bound since the page was shown; locked, so that it is not bound in between.
-const DEVICE: &str = "SELECT user_id, device FROM sessions WHERE digest = $1 FOR UPDATE";
+/// The token may have been bound since the page was shown; locked, so that it is not bound in between. A device that
+/// was forgotten is none.
+const DEVICE: &str = "SELECT s.user_id, d.device
+FROM sessions s LEFT JOIN devices d ON d.user_id = s.user_id AND d.device = s.device
+WHERE s.digest = $1 FOR UPDATE OF s";
 const MOVE_CURSORS: &str = "INSERT INTO cursors (user_id, device, conv, seq)
 SELECT $1, $2, u.conv, u.seq FROM unnest($3::text[], $4::bigint[]) u(conv, seq) ORDER BY 3
 ON CONFLICT (user_id, device, conv) DO UPDATE SET seq = excluded.seq WHERE cursors.seq < excluded.seq";
-const MOVE_MARKS: &str = "INSERT INTO offline_marks (digest, conv, seq)
-SELECT $1, u.conv, u.seq FROM unnest($2::text[], $3::bigint[]) u(conv, seq)
-ON CONFLICT (digest, conv) DO UPDATE SET seq = excluded.seq WHERE offline_marks.seq < excluded.seq";
+/// They begin where the user's furthest device is by now: it can only have moved on since the page was shown. Where it
+/// has passed the older mark, the new one begins anew.
+const MOVE_MARKS: &str = "INSERT INTO offline_marks (digest, conv, start_seq, seq)
+SELECT $1, u.conv, coalesce((SELECT max(c.seq) FROM cursors c WHERE c.user_id = $4 AND c.conv = u.conv), 0), u.seq
+FROM unnest($2::text[], $3::bigint[]) u(conv, seq)
+ON CONFLICT (digest, conv) DO UPDATE SET seq = excluded.seq,
+    start_seq = CASE WHEN excluded.start_seq > offline_marks.seq THEN excluded.start_seq
+                     ELSE offline_marks.start_seq END
+WHERE offline_marks.seq < excluded.seq";
 const FORGET: &str = "DELETE FROM offline_pages
 WHERE digest = $1 AND page <= coalesce($2, (SELECT max(page) FROM offline_pages WHERE digest = $1))";
 
@@ -92,7 +101,7 @@ pub async fn clear(
         let (convs, seqs) = columns(&shown);
         match &device {
             Some(device) => tx.execute(MOVE_CURSORS, &[&user.0, &device.as_str(), &convs, &seqs]).await?,
-            None => tx.execute(MOVE_MARKS, &[&name, &convs, &seqs]).await?,
+            None => tx.execute(MOVE_MARKS, &[&name, &convs, &seqs, &user.0]).await?,
         };
         tx.execute(FORGET, &[&name, &upto]).await?;
         tx.commit().await?;

@@ -7,7 +7,7 @@ use shared::{
 use tokio_postgres::Row;
 
 use super::{
-    Pool, StoreError, again,
+    Pool, StoreError, Tx, again,
     logins::{self, DeviceLimits},
     rows,
 };
@@ -23,9 +23,10 @@ const TRIM: &str = "DELETE FROM sessions WHERE digest IN (
     ORDER BY created_at DESC, digest OFFSET $3)
 RETURNING digest";
 const REVOKE: &str = "DELETE FROM sessions WHERE digest = $1 RETURNING device, user_id";
-const REVOKE_OTHERS: &str =
-    "DELETE FROM sessions WHERE user_id = $1 AND digest <> $2 RETURNING digest, device";
-const SESSION: &str = "SELECT session FROM devices WHERE user_id = $1 AND device = $2";
+const REVOKE_OTHERS: &str = "DELETE FROM sessions WHERE user_id = $1 AND digest <> $2 RETURNING digest";
+/// Devices whose newest connection was made with another token, be it long gone.
+const OTHERS: &str = "SELECT device FROM devices WHERE user_id = $1 AND digest <> $2";
+const SESSION: &str = "SELECT session FROM devices WHERE user_id = $1 AND device = $2 AND digest = $3";
 
 /// Whose a token is, and the device it is bound to.
 pub type Holder = (UserId, Option<Device>);
@@ -67,7 +68,7 @@ pub async fn create(
     })
 }
 
-/// Ends a token. Gives the device it was bound to and that device's newest session.
+/// Ends a token. Gives its device and that device's newest session, if that was made with this token.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -76,25 +77,30 @@ pub async fn revoke(pool: &Pool, digest: &TokenDigest) -> Result<Option<(Device,
     let Some(row) = session.query_opt(REVOKE, &[&digest.as_str()]).await? else { return Ok(None) };
     let Some(device) = device(&row, 0)? else { return Ok(None) };
     let user: i64 = row.get(1);
-    let row = session.query_opt(SESSION, &[&user, &device.as_str()]).await?;
+    let row = session.query_opt(SESSION, &[&user, &device.as_str(), &digest.as_str()]).await?;
     Ok(row.map(|row| (device, SessionNo(row.get(0)))))
 }
 
-/// Ends every token of a user but one. Gives them, and the devices they were bound to.
-///
-/// # Errors
-/// [`StoreError`].
-pub async fn revoke_others(
-    pool: &Pool,
+/// What a changed password has ended.
+#[derive(Debug, Default)]
+pub struct Ended {
+    /// Tokens; they are gone.
+    pub tokens: Vec<TokenDigest>,
+    /// Devices whose newest connection was made with another token than the one that stays.
+    pub devices: Vec<Device>,
+}
+
+/// Ends every token of a user but one.
+pub(super) async fn revoke_others(
+    tx: &Tx<'_>,
     user: UserId,
     keep: &TokenDigest,
-) -> Result<(Vec<TokenDigest>, Vec<Device>), StoreError> {
-    let rows = pool.get().await?.query(REVOKE_OTHERS, &[&user.0, &keep.as_str()]).await?;
-    let mut devices = Vec::new();
-    for row in &rows {
-        devices.extend(device(row, 1)?);
-    }
-    Ok((rows.iter().filter_map(digest_of).collect(), devices))
+) -> Result<Ended, StoreError> {
+    let rows = tx.query(REVOKE_OTHERS, &[&user.0, &keep.as_str()]).await?;
+    let tokens = rows.iter().filter_map(digest_of).collect();
+    let rows = tx.query(OTHERS, &[&user.0, &keep.as_str()]).await?;
+    let devices = rows.iter().map(|row| rows::device(row.get(0))).collect::<Result<_, _>>()?;
+    Ok(Ended { tokens, devices })
 }
 
 fn digest_of(row: &Row) -> Option<TokenDigest> {

@@ -1,9 +1,12 @@
 //! Users: who they are and what proves it.
 
-use shared::ids::UserId;
+use shared::ids::{TokenDigest, UserId};
 use tokio_postgres::Row;
 
-use super::{Pool, StoreError};
+use super::{
+    Pool, StoreError, again,
+    tokens::{self, Ended},
+};
 
 const CREATE: &str = "INSERT INTO users (phone, name, avatar, password) VALUES ($1, $2, $3, $4)
 ON CONFLICT (phone) DO NOTHING RETURNING id";
@@ -73,18 +76,34 @@ pub async fn by_id(pool: &Pool, id: UserId) -> Result<Option<User>, StoreError> 
     Ok(pool.get().await?.query_opt(BY_ID, &[&id.0]).await?.as_ref().map(user))
 }
 
-/// Changes what is given.
+/// What is to be changed of a user; what is absent stays.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Change<'a> {
+    /// The name.
+    pub name: Option<&'a str>,
+    /// The avatar.
+    pub avatar: Option<&'a str>,
+    /// The new password's digest, and the one token that outlives the old password.
+    pub password: Option<(&'a str, &'a TokenDigest)>,
+}
+
+/// Changes what is given, and with the password ends the other tokens: all of it or nothing.
 ///
 /// # Errors
-/// [`StoreError`].
-pub async fn update(
-    pool: &Pool,
-    id: UserId,
-    name: Option<&str>,
-    avatar: Option<&str>,
-    password: Option<&str>,
-) -> Result<(), StoreError> {
-    pool.get().await?.execute(UPDATE, &[&id.0, &name, &avatar, &password]).await.map(drop)
+/// [`StoreError`]; then nothing was changed.
+pub async fn update(pool: &Pool, id: UserId, change: Change<'_>) -> Result<Ended, StoreError> {
+    again!({
+        let mut lease = pool.get().await?;
+        let tx = lease.begin().await?;
+        let password = change.password.map(|(password, _)| password);
+        tx.execute(UPDATE, &[&id.0, &change.name, &change.avatar, &password]).await?;
+        let ended = match change.password {
+            Some((_, keep)) => tokens::revoke_others(&tx, id, keep).await?,
+            None => Ended::default(),
+        };
+        tx.commit().await?;
+        Ok(ended)
+    })
 }
 
 /// A row of id, phone, name, avatar.
