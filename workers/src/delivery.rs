@@ -13,6 +13,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 use shared::{delivery, ids::NodeId, subject::Subjects, telemetry::Metric};
 use tokio::sync::{Mutex, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::nodes::Nodes;
 use confirm::{Confirmations, Unconfirmed};
@@ -29,8 +30,18 @@ struct Inner {
     subjects: Subjects,
     nodes: Nodes,
     timeout: Duration,
+    broken: Mutex<Broken>,
+    /// How often the broker was lost.
+    losses: watch::Receiver<u64>,
+}
+
+/// What is to be made good before anything newer is sent.
+#[derive(Debug, Default)]
+struct Broken {
     /// Nodes under resync, each with a signal that turns true when what was skipped until then is made good.
-    broken: Mutex<HashMap<NodeId, watch::Receiver<bool>>>,
+    nodes: HashMap<NodeId, watch::Receiver<bool>>,
+    /// The losses of the broker that have been acted on.
+    losses: u64,
 }
 
 /// Resolves once a node has confirmed, or needs to no more.
@@ -46,9 +57,46 @@ pub enum Settled {
 
 impl Deliveries {
     /// `timeout`: how long a node may take to confirm.
-    pub fn new(confirmations: Confirmations, subjects: Subjects, nodes: Nodes, timeout: Duration) -> Self {
-        let inner = Inner { confirmations, subjects, nodes, timeout, broken: Mutex::default() };
-        Self { inner: Arc::new(inner) }
+    ///
+    /// `losses` counts how often the broker was lost: what had been sent then may be gone.
+    pub fn new(
+        confirmations: Confirmations,
+        subjects: Subjects,
+        nodes: Nodes,
+        timeout: Duration,
+        losses: watch::Receiver<u64>,
+    ) -> Self {
+        let broken = Mutex::new(Broken { nodes: HashMap::new(), losses: *losses.borrow() });
+        Self { inner: Arc::new(Inner { confirmations, subjects, nodes, timeout, broken, losses }) }
+    }
+
+    /// Repairs nodes that were passed by and live again, without waiting for something to be sent to them. Until
+    /// shutdown.
+    pub async fn mend(self, every: Duration, shutdown: CancellationToken) {
+        let mut ticks = tokio::time::interval(every);
+        while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+            let mut broken = self.inner.broken.lock().await;
+            self.after_a_loss(&mut broken);
+            for node in self.inner.nodes.live() {
+                if self.inner.nodes.take_missed(&node.node) {
+                    tracing::info!(node = %node.node, "a node was passed by; its sessions are told to read");
+                    drop(self.repair(&mut broken, &node.node));
+                }
+            }
+        }
+    }
+
+    /// What had been sent when the broker was lost may be gone, and what is sent now must not overtake it: every node
+    /// is resynced first.
+    fn after_a_loss(&self, broken: &mut Broken) {
+        let losses = *self.inner.losses.borrow();
+        if losses == broken.losses {
+            return;
+        }
+        broken.losses = losses;
+        for node in self.inner.nodes.live() {
+            drop(self.repair(broken, &node.node));
+        }
     }
 
     /// The nodes this worker knows.
@@ -65,7 +113,8 @@ impl Deliveries {
         // Held over the sending, so that a repair's last resync stands before everything sent after it and after
         // everything skipped before it.
         let mut broken = self.inner.broken.lock().await;
-        if let Some(repair) = broken.get(node) {
+        self.after_a_loss(&mut broken);
+        if let Some(repair) = broken.nodes.get(node) {
             return Settled::Skipped(repair.clone());
         }
         if self.inner.nodes.take_missed(node) {
@@ -117,16 +166,12 @@ impl Deliveries {
     }
 
     /// The repair under way for this node, begun now if there is none.
-    fn repair(
-        &self,
-        broken: &mut HashMap<NodeId, watch::Receiver<bool>>,
-        node: &NodeId,
-    ) -> watch::Receiver<bool> {
-        if let Some(repair) = broken.get(node) {
+    fn repair(&self, broken: &mut Broken, node: &NodeId) -> watch::Receiver<bool> {
+        if let Some(repair) = broken.nodes.get(node) {
             return repair.clone();
         }
         let (done, repair) = watch::channel(false);
-        broken.insert(node.clone(), repair.clone());
+        broken.nodes.insert(node.clone(), repair.clone());
         let (this, node) = (self.clone(), node.clone());
         tokio::spawn(async move {
             this.resync(&node).await;
@@ -150,7 +195,7 @@ impl Deliveries {
                 let last = {
                     let mut broken = self.inner.broken.lock().await;
                     let last = self.inner.confirmations.request(&subject, batch.clone()).await;
-                    broken.remove(node);
+                    broken.nodes.remove(node);
                     last
                 };
                 if let Ok(reply) = last
@@ -163,7 +208,7 @@ impl Deliveries {
             }
             if !self.inner.nodes.is_live(node) {
                 self.inner.nodes.passed_by(node);
-                self.inner.broken.lock().await.remove(node);
+                self.inner.broken.lock().await.nodes.remove(node);
                 return;
             }
             tokio::time::sleep(self.inner.timeout / 8).await;

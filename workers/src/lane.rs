@@ -19,6 +19,8 @@ pub struct Pulled {
     pub lane: Lane,
     /// Which taking of the lane pulled it: what an earlier one left in the queue is not processed.
     pub taking: u64,
+    /// Which stream: another one counts its sequences from 1 again.
+    pub stream: std::sync::Arc<str>,
     /// Its place in the stream.
     pub stream_seq: u64,
     /// Counted frames, back to back.

@@ -3,8 +3,11 @@
 //! Redis holds a copy for people to read (`im_list`); nothing is ever decided by that copy.
 
 use std::{
-    collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -17,9 +20,6 @@ use shared::{
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-
-/// Nodes remembered that were passed by unheard of.
-const STRANGERS: usize = 4_096;
 
 /// A node as its last heartbeat described it.
 #[derive(Debug, Clone)]
@@ -36,8 +36,8 @@ pub struct NodeInfo {
 #[derive(Debug, Clone)]
 pub struct Nodes {
     known: Arc<Mutex<HashMap<NodeId, Known>>>,
-    /// Nodes that a delivery passed by before anything was heard of them.
-    strangers: Arc<Mutex<HashSet<NodeId>>>,
+    /// A delivery has passed by a node of which nothing had been heard.
+    passed_a_stranger: Arc<AtomicBool>,
     dead_after: Duration,
     acquainted: Arc<watch::Sender<bool>>,
 }
@@ -57,7 +57,7 @@ impl Nodes {
     pub fn new(dead_after: Duration) -> Self {
         Self {
             known: Arc::default(),
-            strangers: Arc::default(),
+            passed_a_stranger: Arc::default(),
             dead_after,
             acquainted: Arc::new(watch::Sender::new(false)),
         }
@@ -99,10 +99,7 @@ impl Nodes {
             node.missed = true;
             return;
         }
-        let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
-        if strangers.len() < STRANGERS {
-            strangers.insert(node.clone());
-        }
+        self.passed_a_stranger.store(true, Ordering::Relaxed);
     }
 
     /// Takes the note that deliveries passed this node by, if it lives again.
@@ -123,11 +120,9 @@ impl Nodes {
             sessions: beat.sessions,
             draining: beat.draining,
         };
-        let stranger = {
-            let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
-            // Once there are too many to remember, every node not heard of before may have been one.
-            strangers.remove(&beat.node) || (strangers.len() >= STRANGERS && !known.contains_key(&beat.node))
-        };
+        // A broadcast goes to those that are known: whoever is first heard of later may have been passed by.
+        let stranger = !known.contains_key(&beat.node)
+            && (*self.acquainted.borrow() || self.passed_a_stranger.load(Ordering::Relaxed));
         let missed = stranger
             || known
                 .get(&beat.node)

@@ -7,7 +7,7 @@ use shared::{
     subject::Subjects,
     telemetry::{self, Metric, Readiness},
 };
-use tokio::{net::TcpListener, task::JoinSet, time::sleep};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -42,7 +42,7 @@ pub async fn serve(config: WorkerConfig, shutdown: CancellationToken) -> anyhow:
     let mut tasks = JoinSet::new();
     // The metrics server outlives the drain, so that the drain can be watched.
     let watched = CancellationToken::new();
-    tasks.spawn(named("metrics", telemetry::serve(listener, readiness.clone(), watched.clone())));
+    let mut figures = tokio::spawn(telemetry::serve(listener, readiness.clone(), watched.clone()));
 
     let started = shutdown.run_until_cancelled(start(config, &readiness, &shutdown, &mut tasks)).await;
     if let Some(started) = started {
@@ -58,12 +58,19 @@ pub async fn serve(config: WorkerConfig, shutdown: CancellationToken) -> anyhow:
                 shutdown.cancel();
                 anyhow::bail!("a part of the worker ended: {:?}", ended);
             }
+            ended = &mut figures => {
+                shutdown.cancel();
+                anyhow::bail!("the metrics listener ended: {:?}", ended);
+            }
         }
     }
-    watched.cancel();
     let drained = tokio::time::timeout(DRAIN, async { while tasks.join_next().await.is_some() {} }).await;
     if drained.is_err() {
         tracing::warn!(left = tasks.len(), "the drain took longer than {DRAIN:?}; what is left is given up");
+    }
+    watched.cancel();
+    if let Err(error) = figures.await {
+        tracing::warn!(%error, "the metrics listener has not ended as it should");
     }
     Ok(())
 }
@@ -90,11 +97,12 @@ async fn start(
     postgres_up.met();
 
     let subjects = Subjects::new(&config.nats.prefix);
-    let nats = connect(&config, readiness).await?;
+    let (lost, losses) = watch::channel(0);
+    let nats = connect(&config, readiness, lost).await?;
     let js = source::context(nats.clone());
-    let stream = loop {
+    loop {
         match source::streams(&js, &subjects, &config.nats).await {
-            Ok(stream) => break stream,
+            Ok(_) => break,
             Err(error @ source::SourceError::Lanes { .. }) => return Err(error.into()),
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the streams are not there yet");
@@ -102,14 +110,19 @@ async fn start(
                 sleep(RETRY).await;
             }
         }
-    };
+    }
     nats_up.met();
 
     let nodes = Nodes::new(config.worker.node_dead_ms.get());
     let directory = Directory::new(&config).context("[redis] url")?;
     let confirmations = Confirmations::open(nats.clone()).await?;
-    let deliveries =
-        Deliveries::new(confirmations, subjects.clone(), nodes.clone(), config.worker.confirm_ms.get());
+    let deliveries = Deliveries::new(
+        confirmations,
+        subjects.clone(),
+        nodes.clone(),
+        config.worker.confirm_ms.get(),
+        losses.clone(),
+    );
 
     let (keeper, live) = (directory.clone(), nodes.clone());
     let token = shutdown.clone();
@@ -121,9 +134,15 @@ async fn start(
     let listening = heard.listen(nats.clone(), subjects.clone(), move || epochs.epoch(), shutdown.clone());
     tasks.spawn(named("heartbeats", listening));
 
+    let mending = deliveries.clone().mend(config.worker.node_dead_ms.get() / 4, shutdown.clone());
+    tasks.spawn(async move {
+        mending.await;
+        ("repairs", None)
+    });
+
     let keep_below = usize::try_from(config.group.cache_offline_below).unwrap_or(usize::MAX);
     let tools = Tools { deliveries: deliveries.clone(), directory: directory.clone(), keep_below };
-    let shared = Arc::new(Shared { config: config.clone(), js, stream, subjects: subjects.clone(), tools });
+    let shared = Arc::new(Shared { config: config.clone(), js, losses, subjects: subjects.clone(), tools });
     for number in 0..config.worker.committers {
         let offset = usize::try_from(std::process::id()).unwrap_or(0) + number * 3;
         let (shared, token, nodes) = (shared.clone(), shutdown.clone(), nodes.clone());
@@ -159,7 +178,11 @@ async fn migrate(config: &WorkerConfig, up: &telemetry::Condition) -> anyhow::Re
     }
 }
 
-async fn connect(config: &WorkerConfig, readiness: &Readiness) -> anyhow::Result<async_nats::Client> {
+async fn connect(
+    config: &WorkerConfig,
+    readiness: &Readiness,
+    lost: watch::Sender<u64>,
+) -> anyhow::Result<async_nats::Client> {
     let connected = readiness.condition("broker");
     let options = async_nats::ConnectOptions::new()
         .name(format!("worker {}", config.worker.name))
@@ -167,11 +190,14 @@ async fn connect(config: &WorkerConfig, readiness: &Readiness) -> anyhow::Result
         .ping_interval(Duration::from_secs(2))
         .subscription_capacity(65_536)
         .event_callback(move |event| {
-            let connected = connected.clone();
+            let (connected, lost) = (connected.clone(), lost.clone());
             async move {
                 match event {
                     async_nats::Event::Connected => connected.met(),
-                    async_nats::Event::Disconnected => connected.unmet("NATS is not connected"),
+                    async_nats::Event::Disconnected => {
+                        connected.unmet("NATS is not connected");
+                        lost.send_modify(|losses| *losses += 1);
+                    }
                     other => tracing::warn!(event = %other, "NATS"),
                 }
             }

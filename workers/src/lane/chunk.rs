@@ -1,6 +1,6 @@
 //! A committer's chunk: taken apart, tried, committed, handed on.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use async_nats::jetstream::message::Acker;
 use shared::{subject::Lane, telemetry::Metric};
@@ -33,8 +33,8 @@ pub(super) async fn process(
     let mut reach: BTreeMap<Lane, u64> = BTreeMap::new();
     let mut first: BTreeMap<Lane, u64> = BTreeMap::new();
     let mut ackers = Vec::with_capacity(batches.len());
-    for Pulled { lane, stream_seq, payload, acker, .. } in batches {
-        let committed = to.lanes.get(&lane).map_or(0, |owned| owned.committed);
+    for Pulled { lane, stream, stream_seq, payload, acker, .. } in batches {
+        let committed = committed(to, lane, &stream).await?;
         decode::batch(
             lane,
             stream_seq,
@@ -80,6 +80,16 @@ pub(super) async fn process(
     Ok(())
 }
 
+/// How far the lane is in this stream, read when a batch of another one than before comes.
+async fn committed(to: &mut Committer, lane: Lane, stream: &Arc<str>) -> Result<u64, SessionEnd> {
+    let Some(owned) = to.lanes.get_mut(&lane) else { return Ok(0) };
+    if owned.stream != *stream {
+        owned.committed = lanes::committed(&to.session, lane, stream).await?;
+        owned.stream = stream.clone();
+    }
+    Ok(owned.committed)
+}
+
 async fn together(
     to: &mut Committer,
     decoded: Decoded,
@@ -91,8 +101,8 @@ async fn together(
     let mut effects = bury(to, &decoded.dead, &mut marks).await?;
     let items: Vec<Item> = decoded.items.into_iter().map(|(item, ..)| item).collect();
     effects.extend(commit(to, &items, &marks, None).await?);
-    to.finisher.finish(effects, ackers, since).await;
-    Ok(())
+    let finisher = to.finisher.clone();
+    Ok(to.awake(finisher.finish(effects, ackers, since)).await?)
 }
 
 /// Each frame is a transaction of its own; the one that has been tried too often is set aside.
@@ -123,8 +133,8 @@ async fn one_by_one(
     let mut marks = marks(to, reach);
     effects.extend(bury(to, &dead, &mut marks).await?);
     commit(to, &[], &marks, None).await?;
-    to.finisher.finish(effects, ackers, since).await;
-    Ok(())
+    let finisher = to.finisher.clone();
+    Ok(to.awake(finisher.finish(effects, ackers, since)).await?)
 }
 
 async fn commit(
@@ -172,7 +182,8 @@ fn count(effects: &[Effect]) {
 async fn bury(to: &Committer, dead: &[Dead], marks: &mut [Mark]) -> Result<Vec<Effect>, SessionEnd> {
     let mut effects = Vec::new();
     for frame in dead {
-        probation::set_aside(&to.shared.js, &to.shared.subjects, &to.stream, frame).await?;
+        let stream = to.lanes.get(&frame.place.lane).map_or("", |owned| &owned.stream);
+        probation::set_aside(&to.shared.js, &to.shared.subjects, stream, frame).await?;
         Metric::WorkerFrames.counter(&[("outcome", "dead")]).increment(1);
         if let Some(mark) = marks.iter_mut().find(|mark| mark.lane == frame.place.lane.0)
             && frame.fresh
@@ -189,7 +200,7 @@ fn marks(to: &Committer, reach: &BTreeMap<Lane, u64>) -> Vec<Mark> {
         .iter()
         .map(|(lane, committed)| Mark {
             lane: lane.0,
-            stream: to.stream.clone(),
+            stream: to.lanes.get(lane).map_or_else(String::new, |owned| owned.stream.to_string()),
             committed: i64::try_from(*committed).unwrap_or(i64::MAX),
             ..Mark::default()
         })

@@ -6,13 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_nats::jetstream::{Context, stream::Stream};
+use async_nats::jetstream::Context;
 use shared::{
     subject::{Lane, Subjects},
     telemetry::Metric,
 };
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
@@ -37,8 +37,8 @@ pub struct Shared {
     pub config: WorkerConfig,
     /// JetStream.
     pub js: Context,
-    /// The stream of accepted frames.
-    pub stream: Stream,
+    /// How often the broker was lost: what was under way then must not be relied on.
+    pub losses: watch::Receiver<u64>,
     /// Names on the broker.
     pub subjects: Subjects,
     /// Deliveries and routes.
@@ -49,7 +49,6 @@ pub struct Shared {
 pub struct Committer {
     pub(super) shared: Arc<Shared>,
     pub(super) session: Session,
-    pub(super) stream: String,
     pub(super) lanes: HashMap<Lane, Owned>,
     pub(super) cache: Cache,
     pub(super) finisher: Arc<Finisher>,
@@ -66,6 +65,8 @@ pub struct Committer {
 pub(super) struct Owned {
     /// Which taking; what an earlier one pulled is not processed.
     pub taking: u64,
+    /// The stream that `committed` belongs to; empty before the first batch.
+    pub stream: Arc<str>,
     /// The newest stream sequence committed.
     pub committed: u64,
     /// Nothing of it has been committed since it was taken: what comes first may be what crashed before.
@@ -165,7 +166,6 @@ impl Committer {
         }
         let (into, pulled) = mpsc::channel(PULLED);
         Ok(Self {
-            stream: source::incarnation(&shared.stream),
             lanes: HashMap::new(),
             cache: Cache::default(),
             takings: 0,
@@ -220,7 +220,7 @@ impl Committer {
         for lane in moves.take {
             let begun = Instant::now();
             if ownership::try_take(self.session.client(), self.class, lane).await? {
-                self.pull(lane).await?;
+                self.pull(lane);
                 Metric::WorkerTakeoverSeconds.histogram(&[]).record(begun.elapsed());
                 tracing::info!(lane = lane.0, "lane taken");
             }
@@ -232,23 +232,28 @@ impl Committer {
     }
 
     /// Pulls a lane whose lock is held, from what is unacknowledged on.
-    async fn pull(&mut self, lane: Lane) -> Result<(), StoreError> {
+    fn pull(&mut self, lane: Lane) {
         self.takings += 1;
         // What is remembered of its conversations may have been changed by another owner.
         self.cache.clear();
-        let committed = lanes::committed(&self.session, lane, &self.stream).await?;
         let (shared, into, taking) = (self.shared.clone(), self.into.clone(), self.takings);
+        let mut losses = self.shared.losses.clone();
+        losses.mark_unchanged();
         let puller = self.pullers.spawn(async move {
-            let ack_wait = shared.config.nats.ack_wait_seconds.get();
-            let pulling = source::pull(&shared.stream, &shared.subjects, lane, taking, ack_wait, into);
-            let error = pulling.await.err();
+            let nats = &shared.config.nats;
+            let error = tokio::select! {
+                done = source::pull(&shared.js, &shared.subjects, nats, (lane, taking), into) => done.err(),
+                // Batches that were on their way when the link broke are pending at a consumer that believes them
+                // delivered; later ones must not overtake them. Only a new consumer brings them again, in order.
+                _ = losses.changed() => None,
+            };
             // Here and not where it is noticed: the committer's other lanes go on meanwhile.
             tokio::time::sleep(RETRY).await;
             Ended { lane, taking, error }
         });
         Metric::WorkerLaneOwned.gauge(&[("lane", &lane.0.to_string())]).set(1);
-        self.lanes.insert(lane, Owned { taking, committed, probation: true, puller });
-        Ok(())
+        self.lanes
+            .insert(lane, Owned { taking, stream: Arc::default(), committed: 0, probation: true, puller });
     }
 
     /// A puller ends when the broker was lost or another owner recreated the consumer. While the lock is held, and only
@@ -267,7 +272,7 @@ impl Committer {
         }
         let locks = ownership::read(self.session.client(), self.class).await?;
         if locks.mine.contains(&lane) {
-            self.pull(lane).await?;
+            self.pull(lane);
         } else {
             self.forget(lane);
         }
@@ -279,12 +284,27 @@ impl Committer {
         for lane in going {
             self.forget(*lane);
         }
-        self.finisher.idle().await;
+        let finisher = self.finisher.clone();
+        self.awake(finisher.idle()).await?;
         for lane in going {
             ownership::release(self.session.client(), self.class, *lane).await?;
             tracing::info!(lane = lane.0, "lane released");
         }
         Ok(())
+    }
+
+    /// Waits for something that may take long, with a sign of life towards PostgreSQL meanwhile.
+    pub(super) async fn awake<T>(&self, work: impl Future<Output = T>) -> Result<T, StoreError> {
+        let mut signs = interval(self.shared.config.worker.balance_ms.get());
+        signs.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return Ok(done),
+                _ = signs.tick() => drop(self.session.query("SELECT 1", &[]).await?),
+            }
+        }
     }
 
     fn forget(&mut self, lane: Lane) {

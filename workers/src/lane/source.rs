@@ -1,6 +1,6 @@
 //! The stream of accepted frames, and pulling one lane of it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_nats::jetstream::{
     self, Context,
@@ -91,7 +91,7 @@ pub async fn streams(js: &Context, subjects: &Subjects, config: &Nats) -> Result
 }
 
 /// Which stream this is: another one counts its sequences from 1 again.
-pub fn incarnation(stream: &Stream) -> String {
+fn incarnation(stream: &Stream) -> String {
     stream.cached_info().created.unix_timestamp_nanos().to_string()
 }
 
@@ -101,13 +101,16 @@ pub fn incarnation(stream: &Stream) -> String {
 /// # Errors
 /// [`SourceError`], also when another owner has recreated the consumer; the caller checks its lock before pulling again.
 pub async fn pull(
-    stream: &Stream,
+    js: &Context,
     subjects: &Subjects,
-    lane: Lane,
-    taking: u64,
-    ack_wait: Duration,
+    config: &Nats,
+    (lane, taking): (Lane, u64),
     into: mpsc::Sender<Pulled>,
 ) -> Result<(), SourceError> {
+    // Made anew if it is gone with JetStream's directory.
+    let stream = streams(js, subjects, config).await?;
+    let incarnation: Arc<str> = incarnation(&stream).into();
+    let ack_wait = config.ack_wait_seconds.get();
     let name = subjects.consumer(lane);
     if let Err(error) = stream.delete_consumer(&name).await {
         // Absent is what a first start finds; anything else shows when it is created.
@@ -144,7 +147,18 @@ pub async fn pull(
             }
         };
         let (message, acker) = message.split();
-        if into.send(Pulled { lane, taking, stream_seq, payload: message.payload, acker }).await.is_err() {
+        if into
+            .send(Pulled {
+                lane,
+                taking,
+                stream: incarnation.clone(),
+                stream_seq,
+                payload: message.payload,
+                acker,
+            })
+            .await
+            .is_err()
+        {
             break;
         }
     }

@@ -17,8 +17,9 @@ use crate::{
 
 pub(super) async fn cursor(calls: &Calls, call: Cursors) -> Result<Done, Fault> {
     let delivered: Vec<ReceiptKey> = call.delivered.into_iter().filter(|key| !key.read).collect();
-    let new = cursors::settle(&calls.desk.pool, &delivered, &call.reads, &call.told).await?;
+    // First what may simply be done again: receipts that were written are told only by the call that wrote them.
     cursors::advance(&calls.desk.pool, &call.moves).await?;
+    let new = cursors::settle(&calls.desk.pool, &delivered, &call.reads, &call.told).await?;
     send(calls, new).await;
     Ok(Done {})
 }
