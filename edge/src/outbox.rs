@@ -85,7 +85,8 @@ struct State {
 pub struct Taken {
     /// In order of arrival.
     pub items: VecDeque<Item>,
-    /// Something was dropped or may have been, and why: read the backlog.
+    /// Something was dropped or may have been, before, between or after the items, and why: read the backlog, and
+    /// know it before handling them. Whoever takes an item sees every drop before it: both change under one lock.
     pub behind: Option<&'static str>,
     /// End, after the items.
     pub close: Option<Close>,

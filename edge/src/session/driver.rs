@@ -142,6 +142,10 @@ impl<W: Wire> Session<W> {
     fn deliveries(&mut self, out: &mut Output) {
         let taken = self.outbox.take();
         let mut close = taken.close;
+        // Before the items: one that was dropped among them must not be passed over by a later one that was not.
+        if let Some(why) = taken.behind {
+            self.live.behind(why, out);
+        }
         for item in taken.items {
             match item {
                 Item::Push(push) => self.live.push(&push, out),
@@ -152,9 +156,6 @@ impl<W: Wire> Session<W> {
                 Item::Page(Page::Read(entries, more)) => self.live.page(&entries, more, out),
                 Item::Page(Page::Over) => close = close.or(Some(Close::Replaced)),
             }
-        }
-        if let Some(why) = taken.behind {
-            self.live.behind(why, out);
         }
         if let Some(close) = close
             && self.ended.is_none()

@@ -219,6 +219,56 @@ async fn a_client_that_does_not_read_gets_everything_once_when_it_does() {
     assert!(node.world.borrow().reads.len() > 1, "it overflowed");
 }
 
+fn sized(seq: i64, from: i64, bytes: usize) -> Push {
+    let body = format!("[[m]]\nc = \"{}\"\nfrom = {from}\nseq = {seq}\n", "x".repeat(bytes)).into();
+    Push { body, ..push(1, from, seq) }
+}
+
+/// A node with one session, of user 1, that is live.
+async fn with_a_live_session() -> (Node, Client) {
+    let node = Node::start(|_| ()).await;
+    let mut client = Client::logged_in(&node, 1, "pad").await;
+    node.until(|world| !world.reads.is_empty()).await;
+    for seq in 1.. {
+        let reads = node.world.borrow().reads.len();
+        node.world.send_modify(|world| world.owed.push(push(1, 9, seq)));
+        node.send(&[Delivery::Push(push(1, 9, seq))]);
+        assert!(client.frame().await.unwrap().contains(&format!("seq = {seq}")));
+        // Written without another read: it is live.
+        if node.world.borrow().reads.len() == reads {
+            break;
+        }
+    }
+    (node, client)
+}
+
+#[tokio::test]
+async fn what_fits_after_a_dropped_delivery_does_not_pass_it_over() {
+    let (node, mut client) = with_a_live_session().await;
+    let half = crate::outbox::MAX_BYTES / 2 + 1000;
+    let all = [sized(1, 3, half), sized(1, 2, half), sized(2, 2, 10)];
+    node.world.send_modify(|world| world.owed.extend(all.clone()));
+    // The second does not fit into the session's outbox, the third, of the same conversation, does.
+    node.send(&all.map(Delivery::Push));
+    let mut ends = Vec::new();
+    for _ in 0..3 {
+        let frame = client.frame().await.unwrap();
+        ends.push(frame[frame.len() - "from = 0\nseq = 0".len()..].replace('\n', ", "));
+    }
+    ends.sort();
+    assert_eq!(ends, ["from = 2, seq = 1", "from = 2, seq = 2", "from = 3, seq = 1"]);
+}
+
+#[tokio::test]
+async fn what_follows_a_resync_does_not_pass_over_what_was_lost_before_it() {
+    let (node, mut client) = with_a_live_session().await;
+    node.world.send_modify(|world| world.owed.extend([push(1, 2, 1), push(1, 2, 2)]));
+    node.send(&[Delivery::Resync, Delivery::Push(push(1, 2, 2))]);
+    for seq in 1..=2 {
+        assert!(client.frame().await.unwrap().contains(&format!("seq = {seq}")));
+    }
+}
+
 #[tokio::test]
 async fn one_connection_too_many_is_told_so() {
     let node = Node::start(|limits| limits.connections = 1).await;
