@@ -54,7 +54,8 @@ impl Queue {
         self.frames
     }
 
-    /// Appends a frame. False: the queue is full and the frame is not in it.
+    /// Appends a frame and counts it with its session, which [`Outbox::published`] undoes. False: the queue is full and
+    /// the frame is not in it.
     pub fn push(&mut self, frame: &Accepted, session: &Arc<Outbox>) -> bool {
         // Frames are small; the second bound keeps a lane of long ones from holding hundreds of megabytes.
         if self.frames >= self.most_frames || self.batches.len() > BATCHES {
@@ -74,6 +75,8 @@ impl Queue {
         last.kind = last.kind.and(kind);
         frame::write(Form::Counted, &self.scratch, &mut last.bytes);
         last.tell(frame, session);
+        // Here, where nobody can have published it yet: its confirmation must find it counted.
+        session.publishing();
         self.frames += 1;
         true
     }

@@ -1,6 +1,7 @@
 //! One lane: its queue, and the task that publishes batch after batch, each until the broker confirms it.
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -11,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use metrics::Gauge;
 use shared::{
-    ids::NodeId,
+    ids::{NodeId, SessionNo},
     message::Accepted,
     subject::{Lane, Subjects},
     telemetry::Metric,
@@ -48,15 +49,39 @@ pub struct LaneQueue {
 #[derive(Debug)]
 struct State {
     queue: Queue,
-    /// Sessions that found it full; all are woken when a batch leaves. Bounded: each stands here once at most.
-    waiting: Vec<Arc<Outbox>>,
+    /// Sessions that found it full; all are woken when a batch leaves.
+    waiting: Waiting,
+}
+
+/// Sessions in the order in which they came. Bounded by `limits.connections`: each stands here once, however often it
+/// tries, and those that are gone are forgotten.
+#[derive(Debug, Default)]
+struct Waiting {
+    sessions: Vec<Arc<Outbox>>,
+    known: HashSet<SessionNo>,
+    sweep_at: usize,
+}
+
+impl Waiting {
+    fn add(&mut self, session: &Arc<Outbox>) {
+        if !self.known.insert(session.who.session) {
+            return;
+        }
+        if self.sessions.len() >= self.sweep_at {
+            self.sessions.retain(|session| !session.is_gone());
+            self.known = self.sessions.iter().map(|session| session.who.session).collect();
+            self.known.insert(session.who.session);
+            self.sweep_at = 64.max(self.sessions.len() * 2);
+        }
+        self.sessions.push(session.clone());
+    }
 }
 
 impl LaneQueue {
     /// An empty one.
     pub fn new(lane: Lane, subjects: Subjects, node: NodeId, settings: Settings, metrics: Metrics) -> Self {
         let queue = Queue::new(settings.batch_bytes, settings.queue_frames);
-        let state = Mutex::new(State { queue, waiting: Vec::new() });
+        let state = Mutex::new(State { queue, waiting: Waiting::default() });
         let waiting = Metric::EdgeQueueFrames.gauge(&[("lane", &lane.0.to_string())]);
         let under_way = AtomicUsize::new(0);
         Self { lane, subjects, node, settings, metrics, waiting, state, work: Notify::new(), under_way }
@@ -72,15 +97,20 @@ impl LaneQueue {
         self.state().queue.frames() + self.under_way.load(Ordering::Relaxed)
     }
 
+    /// Sessions to be woken when there may be room.
+    #[cfg(test)]
+    pub fn sessions_waiting(&self) -> usize {
+        self.state().waiting.sessions.len()
+    }
+
     /// Takes a frame. False: full; the session is woken when there may be room.
     pub fn take(&self, frame: &Accepted, session: &Arc<Outbox>) -> bool {
         let mut state = self.state();
         if !state.queue.push(frame, session) {
-            state.waiting.push(session.clone());
+            state.waiting.add(session);
             return false;
         }
         drop(state);
-        session.publishing();
         self.waiting.increment(1.0);
         self.work.notify_one();
         true
@@ -114,7 +144,7 @@ impl LaneQueue {
         self.under_way.store(batch.frames(), Ordering::Relaxed);
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        waiting.iter().for_each(|session| session.wake());
+        waiting.sessions.iter().for_each(|session| session.wake());
         Some(batch)
     }
 

@@ -156,6 +156,37 @@ async fn a_full_lane_takes_no_more_and_wakes_who_waits() {
     assert!(publisher.take(&plain(&session, 99), &session));
 }
 
+#[test]
+fn what_is_in_the_queue_is_counted_already_and_what_was_refused_is_not() {
+    let (mut queue, session) = (batch::Queue::new(2048, 2), session());
+    assert!(queue.push(plain(&session, 0).frame(), &session));
+    assert_eq!(session.unpublished(), 1, "before anybody could publish it");
+    assert!(queue.push(plain(&session, 1).frame(), &session));
+    assert!(!queue.push(plain(&session, 2).frame(), &session));
+    assert_eq!(session.unpublished(), 2);
+}
+
+#[test]
+fn a_session_that_tries_again_and_again_waits_in_a_full_lane_once() {
+    let settings = Settings { queue_frames: 1, ..settings() };
+    let node = NodeId::new("e1-0").unwrap();
+    let lane = LaneQueue::new(Lane(0), Subjects::new("im"), node, settings, Metrics::new());
+    let session = session();
+    assert!(lane.take(plain(&session, 0).frame(), &session));
+    for number in 1..1000 {
+        assert!(!lane.take(plain(&session, number).frame(), &session));
+    }
+    assert_eq!(lane.sessions_waiting(), 1);
+    // Those that give up and go are forgotten.
+    for number in 0..1000 {
+        let who = Sender { session: SessionNo(1000 + number), ..Sender::clone(&session.who) };
+        let other = Arc::new(Outbox::new(Arc::new(who)));
+        assert!(!lane.take(plain(&other, 1).frame(), &other));
+        other.gone();
+    }
+    assert!(lane.sessions_waiting() <= 64, "{}", lane.sessions_waiting());
+}
+
 #[tokio::test]
 async fn a_mixed_batch_says_so() {
     let (publisher, mut asking) = start(settings());
