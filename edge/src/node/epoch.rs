@@ -16,6 +16,8 @@ use crate::{backoff::Backoff, context::Context, outbox::Outbox};
 
 /// Sessions of one call.
 const PER_CALL: usize = 1000;
+/// With fewer sessions than these nobody looks for those that are gone.
+const SWEEP: usize = 64;
 
 /// What is known of the directory.
 #[derive(Debug, Default)]
@@ -31,8 +33,10 @@ struct State {
     /// The epoch under which every session stands there.
     registered: Option<String>,
     /// Sessions that do not, one by one: their login found the directory away or under another epoch. Bounded by
-    /// `limits.connections`.
+    /// `limits.connections`: those that are gone are forgotten.
     missing: Vec<Arc<Outbox>>,
+    /// When to look for those that are gone.
+    sweep_at: usize,
 }
 
 impl Epochs {
@@ -57,6 +61,10 @@ impl Epochs {
     pub fn connected(&self, session: &Arc<Outbox>, epoch: Option<&str>) {
         let mut state = self.state();
         if epoch.is_none() || epoch != state.current.as_deref() {
+            if state.missing.len() >= state.sweep_at {
+                state.missing.retain(|session| !session.is_gone());
+                state.sweep_at = SWEEP.max(state.missing.len() * 2);
+            }
             state.missing.push(session.clone());
             drop(state);
             self.work.notify_one();
@@ -173,4 +181,38 @@ async fn register(context: &Context, work: &Work) -> bool {
         }
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::{
+        ids::{Device, NodeId, SessionNo, UserId},
+        message::Sender,
+    };
+
+    use super::*;
+
+    #[test]
+    fn sessions_that_come_and_go_while_the_directory_is_away_are_forgotten() {
+        let epochs = Epochs::default();
+        let mut live = Vec::new();
+        for number in 1..=10_000 {
+            let session = Arc::new(Outbox::new(Arc::new(Sender {
+                user: UserId(number),
+                device: Device::new("pad").unwrap(),
+                session: SessionNo(number),
+                node: NodeId::new("e1-0").unwrap(),
+            })));
+            epochs.connected(&session, None);
+            if number % 100 == 0 {
+                live.push(session);
+            } else {
+                session.gone();
+            }
+        }
+        let state = epochs.state();
+        assert!(state.missing.len() <= 300, "{} for {} sessions", state.missing.len(), live.len());
+        let kept = |session: &Arc<Outbox>| state.missing.iter().any(|one| Arc::ptr_eq(one, session));
+        assert!(live.iter().all(kept), "none that lives is forgotten");
+    }
 }
