@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use shared::config::Start;
-use simple_im::{down, load, migrate, ready, up};
+use simple_im::{chaos, down, load, migrate, ready, up};
 use workers::config::{DEFAULT, RULES};
 
 /// Runs and looks after simple-im.
@@ -28,6 +28,8 @@ enum Command {
     Ready(ready::Options),
     /// Drive a running stack with real clients; prints one JSON line of figures.
     Load(load::Options),
+    /// Inject faults into a stack of its own under load, and judge what came of it; prints one TOML ledger.
+    Chaos(chaos::Options),
 }
 
 fn main() -> ExitCode {
@@ -50,6 +52,7 @@ fn block_on(command: Command) -> anyhow::Result<ExitCode> {
         match command {
             Command::Up(options) => up::run(options).await,
             Command::Down(options) => down::run(options).await.map(|()| ExitCode::SUCCESS),
+            Command::Chaos(options) => chaos::run(options).await,
             Command::Load(options) => {
                 let line = load::run(options).await?;
                 writeln!(std::io::stdout(), "{line}")?;

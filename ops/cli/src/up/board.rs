@@ -82,6 +82,11 @@ impl Board {
         self.write(&mut state);
     }
 
+    /// Whether someone keeps it from being started: `DIR/hold/NAME` is there.
+    pub fn is_held(&self, name: &str) -> bool {
+        self.data.join("hold").join(name).exists()
+    }
+
     /// It answers that it is ready.
     pub fn ready(&self, name: &str) {
         self.change(name, |it| {

@@ -53,6 +53,10 @@ impl Keeper {
         let log = Log::new(self.spec.log.clone());
         let mut pause = Duration::ZERO;
         while !self.stop.is_cancelled() {
+            if self.board.is_held(&self.spec.name) {
+                sleep(ASK_EVERY).await;
+                continue;
+            }
             let end = self.run_once(&log).await.unwrap_or_else(|error| {
                 let how = format!("{error:#}");
                 log.write(format!("[simple-im: {how}]\n").as_bytes());

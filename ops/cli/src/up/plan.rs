@@ -104,6 +104,23 @@ pub fn own_config(data: &Path, program: &str) -> Option<PathBuf> {
     Some(data.join(format!("{program}.toml"))).filter(|file| file.is_file())
 }
 
+/// `DIR/through.toml`: `e1.nats = 5222` sends that process through this port to that store, for a proxy that breaks the
+/// road between them.
+fn through(data: &Path) -> Result<BTreeMap<String, BTreeMap<String, u16>>> {
+    let file = data.join("through.toml");
+    match std::fs::read_to_string(&file) {
+        Ok(text) => toml::from_str(&text).with_context(|| format!("{}", file.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(error) => Err(error).with_context(|| format!("{}", file.display())),
+    }
+}
+
+/// The address of another port in place of a store's own.
+fn by_port(url: &str, port: u16) -> String {
+    let Some((before, after)) = url.split_once("127.0.0.1:") else { return url.to_owned() };
+    format!("{before}127.0.0.1:{port}{}", after.trim_start_matches(|digit: char| digit.is_ascii_digit()))
+}
+
 type Decided = (Addresses, Vec<(&'static str, String)>);
 
 fn ours(
@@ -116,14 +133,31 @@ fn ours(
 ) -> Result<Vec<Spec>> {
     let path = std::env::current_exe()?.with_file_name(program);
     ensure!(count == 0 || path.is_file(), "there is no {}: cargo build --bins makes it", path.display());
-    let config = own_config(data, program);
+    let (config, through) = (own_config(data, program), through(data)?);
     (1..=count)
         .map(|number| {
             let name = format!("{letter}{number}");
-            let (addresses, environment) = decide(&name)?;
+            let (addresses, mut environment) = decide(&name)?;
+            for (store, port) in through.get(&name).into_iter().flatten() {
+                let variable = format!("IM_{}__URL", store.to_ascii_uppercase());
+                if let Some((_, url)) = environment.iter_mut().find(|(name, _)| *name == variable) {
+                    *url = by_port(url, *port);
+                }
+            }
             let log = data.join("log").join(format!("{name}.log"));
             let program = Program::Ours { path: path.clone(), config: config.clone(), environment };
             Ok(Spec { name, kind, log, addresses, program })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_port_is_another() {
+        assert_eq!(by_port("postgres://im:p5432@127.0.0.1:5432/im", 7), "postgres://im:p5432@127.0.0.1:7/im");
+        assert_eq!(by_port("nats://127.0.0.1:4222", 61), "nats://127.0.0.1:61");
+    }
 }

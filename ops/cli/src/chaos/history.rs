@@ -1,0 +1,197 @@
+//! What happened at the clients, kept small: a run of half an hour is millions of deliveries.
+
+use std::collections::HashMap;
+
+use shared::ids::{Conversation, UserId};
+
+/// A device's place in [`History::devices`].
+pub type DeviceNo = u16;
+/// A conversation's place in [`History::conversations`].
+pub type TalkNo = u16;
+/// An attempt's place in [`History::attempts`].
+pub type AttemptNo = u32;
+
+/// Everything recorded.
+#[derive(Debug, Default)]
+pub struct History {
+    /// Who takes part.
+    pub devices: Vec<Device>,
+    /// Where they talk.
+    pub conversations: Vec<Talk>,
+    /// Every message that a client began to send, in that order.
+    pub attempts: Vec<Attempt>,
+    /// What each device was shown, in that order; one row a device.
+    pub shown: Vec<Vec<Shown>>,
+    /// Clients that ended by themselves, which none may: why.
+    pub ended: Vec<String>,
+    /// Connections lost, over all clients.
+    pub disconnects: u64,
+    /// Attempts' deliveries shown, a device.
+    pub shown_attempts: Vec<u64>,
+    numbers: HashMap<Conversation, TalkNo>,
+}
+
+/// One device.
+#[derive(Clone, Debug)]
+pub struct Device {
+    /// Whose.
+    pub user: UserId,
+    /// Its name for people: `12/d1`.
+    pub name: String,
+}
+
+/// One conversation.
+#[derive(Clone, Debug)]
+pub struct Talk {
+    /// Its key.
+    pub key: Conversation,
+    /// The devices of all who take part.
+    pub devices: Vec<DeviceNo>,
+}
+
+/// One message that was to be sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt {
+    /// By whom.
+    pub device: DeviceNo,
+    /// Where.
+    pub talk: TalkNo,
+    /// When, milliseconds since the run's begin.
+    pub at_ms: u32,
+    /// What came of it.
+    pub answer: Answer,
+}
+
+/// What a sender was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Nothing yet.
+    None,
+    /// It is stored.
+    Stored {
+        /// Under this number.
+        seq: u32,
+        /// When the sender learned of it, milliseconds since the run's begin.
+        at_ms: u32,
+    },
+    /// It is refused.
+    Refused,
+}
+
+/// One delivery as a device shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Where.
+    pub talk: TalkNo,
+    /// Its number there.
+    pub seq: u32,
+    /// What it was.
+    pub what: What,
+}
+
+/// What a delivery or a row is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// The message of this attempt.
+    Attempt(AttemptNo),
+    /// A request, which the run makes only to set up groups.
+    Request,
+    /// Nothing that anybody ever sent.
+    Foreign,
+}
+
+impl History {
+    /// A further device.
+    pub fn device(&mut self, user: UserId, name: String) -> DeviceNo {
+        self.devices.push(Device { user, name });
+        self.shown.push(Vec::new());
+        self.shown_attempts.push(0);
+        DeviceNo::try_from(self.devices.len() - 1).unwrap_or(DeviceNo::MAX)
+    }
+
+    /// A further conversation of these users, with all devices they have.
+    pub fn talk(&mut self, key: Conversation, users: &[UserId]) -> TalkNo {
+        let devices = (0..).zip(&self.devices).filter(|(_, it)| users.contains(&it.user));
+        let talk = Talk { key, devices: devices.map(|(number, _)| number).collect() };
+        self.conversations.push(talk);
+        let number = TalkNo::try_from(self.conversations.len() - 1).unwrap_or(TalkNo::MAX);
+        self.numbers.insert(key, number);
+        number
+    }
+
+    /// The conversation of this key, if it is one of the run's.
+    pub fn talk_of(&self, key: &Conversation) -> Option<TalkNo> {
+        self.numbers.get(key).copied()
+    }
+
+    /// A message is about to be sent: its number, which its text carries.
+    pub fn begin(&mut self, device: DeviceNo, talk: TalkNo, at_ms: u32) -> AttemptNo {
+        self.attempts.push(Attempt { device, talk, at_ms, answer: Answer::None });
+        AttemptNo::try_from(self.attempts.len() - 1).unwrap_or(AttemptNo::MAX)
+    }
+
+    /// What the sender was told.
+    pub fn answered(&mut self, attempt: AttemptNo, answer: Answer) {
+        if let Some(known) = self.attempts.get_mut(attempt as usize) {
+            known.answer = answer;
+        }
+    }
+
+    /// A device was shown a delivery.
+    pub fn show(&mut self, device: DeviceNo, shown: Shown) {
+        let at = usize::from(device);
+        if let (Some(row), Some(count)) = (self.shown.get_mut(at), self.shown_attempts.get_mut(at)) {
+            *count += u64::from(matches!(shown.what, What::Attempt(_)));
+            row.push(shown);
+        }
+    }
+
+    /// How many attempts' deliveries each device is to be shown, by what is acked.
+    pub fn owed(&self) -> Vec<u64> {
+        let mut acked = vec![0_u64; self.conversations.len()];
+        let mut owed = vec![0_u64; self.devices.len()];
+        let mut own = vec![0_u64; self.devices.len()];
+        for attempt in &self.attempts {
+            if matches!(attempt.answer, Answer::Stored { .. }) {
+                acked[usize::from(attempt.talk)] += 1;
+                own[usize::from(attempt.device)] += 1;
+            }
+        }
+        for (talk, acked) in self.conversations.iter().zip(acked) {
+            talk.devices.iter().for_each(|device| owed[usize::from(*device)] += acked);
+        }
+        owed.iter().zip(own).map(|(owed, own)| owed - own).collect()
+    }
+
+    /// What a text is, if `from` sent it to this conversation.
+    pub fn what(&self, talk: TalkNo, from: UserId, text: &str) -> What {
+        let number = text.split(' ').nth(1).and_then(|number| number.parse::<AttemptNo>().ok());
+        let attempt = number.and_then(|number| Some((number, self.attempts.get(number as usize)?)));
+        match attempt {
+            Some((number, it))
+                if it.talk == talk
+                    && self.devices.get(usize::from(it.device)).is_some_and(|device| device.user == from)
+                    && text == self::text(number) =>
+            {
+                What::Attempt(number)
+            }
+            _ => What::Foreign,
+        }
+    }
+
+    /// How many were answered.
+    pub fn unanswered(&self) -> usize {
+        self.attempts.iter().filter(|it| it.answer == Answer::None).count()
+    }
+}
+
+/// The text of an attempt: its number, and a length and content of its own, so that one cut or mixed up is seen.
+pub fn text(attempt: AttemptNo) -> String {
+    let mut text = format!("chaos {attempt} ");
+    let length = 8 + (attempt as usize).wrapping_mul(2_654_435_761) % 160;
+    while text.len() < length + 8 {
+        text.push_str(&format!("{:x}\"\\é ", attempt.wrapping_mul(0x9e37_79b9)));
+    }
+    text.push('.');
+    text
+}
