@@ -188,6 +188,97 @@ async fn a_user_changes_name_picture_and_password() {
     .await;
 }
 
+/// Who changes the password is the only one who stays: with its token, and the connection made with that.
+#[tokio::test]
+async fn a_new_password_ends_other_tokens_and_their_connections() {
+    before_and_after_restart(async |system: &System| {
+        let alice = system.user("alice").await;
+        let who = |token: &str| system.call(1, "GET", &format!("/user/id/{}", alice.id)).token(token).send();
+        let change = async |token: &str, from: &str, to: &str| {
+            let call = system.call(0, "PUT", "/user").token(token);
+            call.with("old_password", from).with("password", to).send().await.expect_ok();
+        };
+        let mut phone = system.online(&alice, "phone", 0).await;
+        let mut watch = system.online(&alice, "watch", 1).await;
+        let newer = system.token(&alice, "watch").await;
+        for token in [&alice.token, &phone.token, &watch.token, &newer] {
+            assert_eq!(who(token).await.status, 200);
+        }
+        change(&phone.token, &alice.password, "second").await;
+        watch.expect_closed().await;
+        phone.nothing_but_heartbeat().await;
+        assert_eq!(who(&phone.token).await.status, 200);
+        for token in [&alice.token, &watch.token, &newer] {
+            who(token).await.expect_refused(401, "token");
+            let mut wire = tests::wire::Wire::connect(system.tcp(0)).await;
+            wire.send(&tests::people::login_frame(alice.id, "watch", token)).await;
+            wire.expect(&tests::people::refused("login", "login", "token")).await;
+        }
+
+        // The caller's own device is connected with an older token: that connection ends as well.
+        let alice = User { password: "second".to_owned(), ..alice };
+        let newer = system.token(&alice, "phone").await;
+        change(&newer, "second", "third").await;
+        phone.expect_closed().await;
+        who(&phone.token).await.expect_refused(401, "token");
+        system.connect(&alice, "phone", &newer, 1).await.nothing_but_heartbeat().await;
+    })
+    .await;
+}
+
+/// A failure in between would leave whoever knew the old password logged in.
+#[tokio::test]
+async fn a_password_changes_with_all_that_it_ends_or_not_at_all() {
+    let mut system = System::start(2, 2).await;
+    system.allow("a call failed");
+    let alice = system.user("alice").await;
+    let other = system.http_login(&alice, None, 1).await.response()["user"]["token"].clone();
+    let other = other.as_str().unwrap();
+    let login = |password: &str| {
+        let call = system.call(0, "POST", "/server/login");
+        call.with("phone", &alice.phone).with("password", password).send()
+    };
+    let change = || {
+        let call = system.call(1, "PUT", "/user").token(&alice.token);
+        call.with("old_password", &alice.password).with("password", "new").send()
+    };
+    let refuse = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'nothing is deleted for now'; END $$";
+    system.stores.execute(refuse, &[]).await;
+    let trigger = "CREATE TRIGGER refuse BEFORE DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION refuse()";
+    system.stores.execute(trigger, &[]).await;
+    assert_eq!(change().await.status, 503);
+    login("new").await.expect_refused(401, "credentials");
+    assert_eq!(login(&alice.password).await.status, 200);
+    system.stores.execute("DROP TRIGGER refuse ON sessions", &[]).await;
+    change().await.expect_ok();
+    login(&alice.password).await.expect_refused(401, "credentials");
+    let who = system.call(0, "GET", &format!("/user/id/{}", alice.id)).token(other).send().await;
+    who.expect_refused(401, "token");
+    system.finish().await;
+}
+
+/// A token that was never used on the wire takes nothing with it.
+#[tokio::test]
+async fn a_logout_closes_no_connection_of_another_token() {
+    before_and_after_restart(async |system: &System| {
+        let [alice, bob] = system.users(["alice", "bob"]).await;
+        let mut b = system.online(&bob, "phone", 0).await;
+        let mut a = system.online(&alice, "phone", 1).await;
+        let newer = system.token(&alice, "phone").await;
+        system.call(0, "POST", "/server/logout").token(&newer).send().await.expect_ok();
+        let route = system.stores.key(&format!("route_{}", alice.id));
+        let devices: Vec<String> = system.stores.redis("HKEYS", &[&route]).await;
+        assert_eq!(devices, ["phone"], "its route stands");
+        b.say("1", &alice, "still there?", 1).await;
+        a.expect(&tests::people::delivered("1", "still there?", 1, &alice, &bob, "phone")).await;
+        a.nothing_but_heartbeat().await;
+        let who = system.call(0, "GET", &format!("/user/id/{}", bob.id)).token(&a.token).send().await;
+        assert_eq!(who.status, 200, "{}", who.text);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_logout_revokes_its_token_everywhere() {
     before_and_after_restart(async |system: &System| {

@@ -265,6 +265,57 @@ async fn a_blocked_user_reaches_nobody_until_unblocked() {
     .await;
 }
 
+/// A retry that comes late has its first answer and changes nothing by now.
+#[tokio::test]
+async fn a_late_retry_of_a_block_does_not_block_again() {
+    before_and_after_restart(async |system: &System| {
+        let (alice, bob, mut a, mut b) = pair(system).await;
+        b.done("1", "block", &to(&alice), "").await;
+        b.done("2", "unblock", &to(&alice), "").await;
+        b.done("1", "block", &to(&alice), "").await;
+        a.say("3", &bob, "may I?", 1).await;
+        b.next().await;
+        b.done("4", "block", &to(&alice), "").await;
+        b.done("2", "unblock", &to(&alice), "").await;
+        a.send_message("5", bob.id, "and now?").await;
+        a.expect(&refused("5", "", "blocked")).await;
+    })
+    .await;
+}
+
+/// More than the broker carries in one message: the list is cut, and goes on from the version it gives.
+#[tokio::test]
+async fn a_long_list_of_contacts_comes_in_parts() {
+    let system = System::start(1, 1).await;
+    let alice = system.user("alice").await;
+    let users = "INSERT INTO users (phone, name, avatar, password)
+        SELECT 'n' || n, repeat('\"', 64), repeat('\"', 512), '' FROM generate_series(1, 2000) n";
+    system.stores.execute(users, &[]).await;
+    let contacts = "INSERT INTO contacts (user_id, contact_id, version)
+        SELECT $1, id, row_number() OVER (ORDER BY id) FROM users WHERE phone LIKE 'n%'";
+    system.stores.execute(contacts, &[&alice.id]).await;
+    let version_now = "INSERT INTO contact_versions (user_id, version) VALUES ($1, 2000)";
+    system.stores.execute(version_now, &[&alice.id]).await;
+    let (mut since, mut seen, mut parts) = (0, std::collections::BTreeSet::new(), 0);
+    loop {
+        let path = format!("/contact/version/{since}");
+        let reply = system.call(0, "GET", &path).token(&alice.token).send().await;
+        assert_eq!(reply.status, 200, "{}", reply.text);
+        parts += 1;
+        for user in reply.entries("user") {
+            assert!(seen.insert(user["id"].as_integer().unwrap()), "nobody is shown twice");
+        }
+        since = version(&reply.response());
+        assert_eq!(since, seen.len() as i64, "the version of the last one shown");
+        match reply.response().get("more").and_then(toml::Value::as_integer) {
+            Some(more) => assert_eq!(more, 1),
+            None => break,
+        }
+    }
+    assert!(parts > 1 && seen.len() == 2000, "{} in {parts} parts", seen.len());
+    system.finish().await;
+}
+
 #[tokio::test]
 async fn a_request_waits_for_one_who_is_away() {
     before_and_after_restart(async |system: &System| {

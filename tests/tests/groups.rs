@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test says by a panic that it has failed")]
 
 use tests::{
-    harness::{System, before_and_after_restart},
+    harness::{Options, System, before_and_after_restart},
     people::{User, delivered_group, done, refused},
     wire::{Wire, body, must_be},
 };
@@ -297,4 +297,73 @@ async fn making_a_group_twice_with_one_request_makes_one() {
         a.refused("empty", "create_group", "name = \"\"\nmembers = []", "invalid").await;
     })
     .await;
+}
+
+#[tokio::test]
+async fn who_has_blocked_someone_is_not_put_into_groups_by_them() {
+    before_and_after_restart(async |system: &System| {
+        let (group, [alice, bob, _], [mut a, ..]) = three(system).await;
+        let dave = system.user("dave").await;
+        let mut d = system.online(&dave, "phone", 1).await;
+        d.done("no", "block", &format!("to = {}", alice.id), "").await;
+        a.refused("add", "create_group_member", &member(group, &dave), "blocked").await;
+        let keys = format!("name = \"all of us\"\n{}", members(&[&bob, &dave]));
+        a.refused("new", "create_group", &keys, "blocked").await;
+        let made = "SELECT count(*) FROM groups WHERE creator_id = $1";
+        assert_eq!(system.stores.number(made, &[&alice.id]).await, 1, "the one of the three");
+        d.nothing_but_heartbeat().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_group_has_a_limit_of_members() {
+    let options = Options { worker: vec![("group.members", "3".into())], ..Options::default() };
+    let system = System::start_with(2, 2, options).await;
+    let (group, [alice, bob, carol], [mut a, ..]) = three(&system).await;
+    let dave = system.user("dave").await;
+    a.refused("add", "create_group_member", &member(group, &dave), "limit").await;
+    let keys = format!("name = \"four\"\n{}", members(&[&bob, &carol, &dave]));
+    a.refused("new", "create_group", &keys, "limit").await;
+    assert_eq!(member_ids(&system, group, &alice, 1).await, [alice.id, bob.id, carol.id]);
+    // One leaves, and there is room.
+    a.done("out", "delete_group_member", &member(group, &carol), "seq = 2").await;
+    a.done("in", "create_group_member", &member(group, &dave), "seq = 3").await;
+    system.finish().await;
+}
+
+/// Names are short and lists are cut: nobody's list is too long for an answer, whoever adds them to what.
+#[tokio::test]
+async fn a_long_list_of_groups_comes_in_parts() {
+    let system = System::start(1, 1).await;
+    let alice = system.user("alice").await;
+    let mut a = system.online(&alice, "phone", 0).await;
+    let named = |bytes: usize| format!("name = \"{}\"", "x".repeat(bytes));
+    a.refused("long", "create_group", &named(257), "too_long").await;
+    let made = a.done("fits", "create_group", &named(256), "seq = 1\ngroup_id = \"…\"").await;
+    assert!(made["group_id"].as_integer().is_some());
+    // As long as they can be written, so that it takes several answers.
+    let groups =
+        "INSERT INTO groups (name, creator_id) SELECT repeat(chr(1), 256), $1 FROM generate_series(1, 1500)";
+    system.stores.execute(groups, &[&alice.id]).await;
+    let members = "INSERT INTO participants (user_id, conv, from_seq, group_id)
+        SELECT $1, 'g:' || id, 1, id FROM groups WHERE name LIKE chr(1) || '%'";
+    system.stores.execute(members, &[&alice.id]).await;
+    let (mut seen, mut parts, mut path) = (Vec::new(), 0, "/group".to_owned());
+    loop {
+        let reply = system.call(0, "GET", &path).token(&alice.token).send().await;
+        assert_eq!(reply.status, 200, "{}", reply.text);
+        parts += 1;
+        seen.extend(reply.entries("group").iter().map(|group| group["id"].as_integer().unwrap()));
+        match reply.response().get("more").and_then(Value::as_integer) {
+            Some(more) => assert_eq!(more, 1),
+            None => break,
+        }
+        path = format!("/group?after={}", seen.last().unwrap());
+    }
+    assert!(seen.is_sorted_by(|one, next| one < next), "by id, each once");
+    assert!(parts > 1 && seen.len() == 1501, "{} in {parts} parts", seen.len());
+    let odd = system.call(0, "GET", "/group?after=x").token(&alice.token).send().await;
+    odd.expect_refused(400, "invalid");
+    system.finish().await;
 }

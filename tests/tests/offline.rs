@@ -134,74 +134,32 @@ async fn one_device_does_not_acknowledge_for_another() {
     .await;
 }
 
+/// Messages, groups' messages and requests wait alike.
 #[tokio::test]
-async fn clearing_offline_messages_clears_exactly_what_was_read() {
+async fn everything_that_is_delivered_waits_too() {
     before_and_after_restart(async |system: &System| {
         let [alice, bob] = system.users(["alice", "bob"]).await;
         let of_bob = system.online(&bob, "phone", 1).await.token;
         let mut a = system.online(&alice, "phone", 0).await;
-        send_numbered(&mut a, &bob, 1..=3).await;
-
-        let page = offline(system, &of_bob, "", 1).await;
-        assert_eq!(ids(&page), ["m1", "m2", "m3"], "{}", page.text);
-        let first =
-            toml::Table::from_iter([("m".to_owned(), toml::Value::Table(page.entries("m").remove(0)))]);
-        tests::wire::must_be(&numbered(1, &bob, &alice), &first);
-        assert_eq!(ids(&offline(system, &of_bob, "", 0).await), ["m1", "m2", "m3"], "reading clears nothing");
-
-        // Something arrives between the read and the clearing.
-        send_numbered(&mut a, &bob, 4..=5).await;
+        a.done("r1", "add_contact", &format!("to = {}\nmessage = \"hi\"", bob.id), "seq = 1").await;
+        a.say("m1", &bob, "hello", 2).await;
+        let keys = format!("name = \"two\"\nmembers = [{}]", bob.id);
+        let made = a.done("r2", "create_group", &keys, "seq = 1\ngroup_id = \"…\"").await;
+        let group = made["group_id"].as_integer().unwrap();
+        a.say_group("g1", group, "hello, both of us", 2).await;
+        let from = format!("ts = \"…\"\nfrom = {{ id = {}, device = \"phone\" }}", alice.id);
+        let page = format!(
+            "[[response]]\nstatus = 0\nmore = 0\ncursor = \"…\"\n\
+             [[m]]\nid = \"m1\"\nc = \"hello\"\nseq = 2\nto = {{ id = {0} }}\n{from}\n\
+             [[gm]]\nid = \"g1\"\nc = \"hello, both of us\"\nseq = 2\ngroup = {group}\n{from}\n\
+             [[r]]\nid = \"r1\"\nt = \"add_contact\"\nmessage = \"hi\"\nseq = 1\nto = {0}\n{from}\n\
+             [[r]]\nid = \"r2\"\nt = \"create_group\"\nname = \"two\"\nmembers = [{0}]\ngroup_id = {group}\n\
+             seq = 1\n{from}",
+            bob.id
+        );
+        offline(system, &of_bob, "", 1).await.expect(200, &page);
         system.call(0, "DELETE", "/offline").token(&of_bob).send().await.expect_ok();
-        assert_eq!(ids(&offline(system, &of_bob, "", 1).await), ["m4", "m5"]);
-        // What was cleared is not pushed at login; what was not is.
         let mut b = system.connect(&bob, "phone", &of_bob, 0).await;
-        for n in 4..=5 {
-            b.expect(&numbered(n, &bob, &alice)).await;
-        }
-        b.nothing_but_heartbeat().await;
-        system.call(1, "GET", "/offline").send().await.expect_refused(401, "token");
-        system.call(1, "DELETE", "/offline").token("wrong").send().await.expect_refused(401, "token");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_clearing_without_a_read_clears_nothing_and_upto_names_a_place() {
-    before_and_after_restart(async |system: &System| {
-        let [alice, bob] = system.users(["alice", "bob"]).await;
-        let of_bob = system.online(&bob, "phone", 0).await.token;
-        let mut a = system.online(&alice, "phone", 1).await;
-        send_numbered(&mut a, &bob, 1..=6).await;
-        system.call(0, "DELETE", "/offline").token(&of_bob).send().await.expect_ok();
-
-        // Nothing was cleared. Two pages; the cursor of the first clears the first alone.
-        let first = offline(system, &of_bob, "?limit=2", 1).await;
-        assert_eq!(ids(&first), ["m1", "m2"]);
-        let upto = first.response().get("cursor").cloned().expect("a page names its cursor");
-        let upto = upto.as_str().expect("as a text").to_owned();
-        assert_eq!(ids(&offline(system, &of_bob, "", 0).await).len(), 6, "a larger page after it");
-        let path = format!("/offline?upto={upto}");
-        system.call(1, "DELETE", &path).token(&of_bob).send().await.expect_ok();
-        assert_eq!(ids(&offline(system, &of_bob, "", 0).await), ["m3", "m4", "m5", "m6"]);
-        let odd = system.call(1, "DELETE", "/offline?upto=nonsense").token(&of_bob).send().await;
-        assert_eq!(odd.status, 400, "{}", odd.text);
-    })
-    .await;
-}
-
-/// A token that has no device yet sees what a new device would; what it cleared goes with it when it binds.
-#[tokio::test]
-async fn a_token_without_a_device_reads_and_clears_too() {
-    before_and_after_restart(async |system: &System| {
-        let [alice, bob] = system.users(["alice", "bob"]).await;
-        let mut a = system.online(&alice, "phone", 0).await;
-        send_numbered(&mut a, &bob, 1..=3).await;
-        assert_eq!(ids(&offline(system, &bob.token, "", 1).await), ["m1", "m2", "m3"]);
-        system.call(0, "DELETE", "/offline").token(&bob.token).send().await.expect_ok();
-        assert!(ids(&offline(system, &bob.token, "", 0).await).is_empty());
-        send_numbered(&mut a, &bob, 4..=4).await;
-        let mut b = system.connect(&bob, "ipad", &bob.token, 1).await;
-        b.expect(&numbered(4, &bob, &alice)).await;
         b.nothing_but_heartbeat().await;
     })
     .await;
