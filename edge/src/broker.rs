@@ -1,6 +1,6 @@
 //! The connection to NATS: kept up for ever, and whoever needs to know is told when it was lost and when it is back.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use async_nats::{Client, ConnectOptions, Event};
 use tokio::sync::watch;
@@ -20,6 +20,16 @@ pub struct Link {
     /// How often it was lost.
     pub lost: u64,
     /// How often a message found its subscription's queue full and was dropped.
+    pub dropped: u64,
+}
+
+/// What has cost deliveries so far. Known before anything that came after a loss: the event behind a [`Link`] takes its
+/// own way and may come later.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// How often the connection was made.
+    pub connects: u64,
+    /// How often a full subscription's queue dropped a message; thousands that are in it come before the next one.
     pub dropped: u64,
 }
 
@@ -63,6 +73,12 @@ impl Broker {
     /// How the connection has fared, now and whenever that changes.
     pub fn link(&self) -> watch::Receiver<Link> {
         self.link.clone()
+    }
+
+    /// What has cost deliveries so far.
+    pub fn losses(&self) -> Losses {
+        let connects = self.client.statistics().connects.load(Ordering::Relaxed);
+        Losses { connects, dropped: self.link.borrow().dropped }
     }
 
     /// Until the connection stands.

@@ -12,6 +12,7 @@ use shared::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    broker::{Broker, Losses},
     context::Context,
     outbox::{Close, Item, Outbox},
 };
@@ -21,6 +22,8 @@ use crate::{
 pub struct Deliver {
     context: Arc<Context>,
     counters: Counters,
+    /// What had cost deliveries before the last batch.
+    seen: Losses,
 }
 
 struct Counters {
@@ -49,16 +52,17 @@ impl Deliver {
             batches: batches("ok"),
             unreadable: batches("error"),
         };
-        Self { context, counters }
+        Self { context, counters, seen: Losses::default() }
     }
 
     /// Handles what comes on the node's subject until `shutdown`.
     pub async fn run(
-        self,
+        mut self,
         mut subscription: async_nats::Subscriber,
-        client: async_nats::Client,
+        broker: Broker,
         shutdown: CancellationToken,
     ) {
+        self.seen = broker.losses();
         loop {
             let message = tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -67,13 +71,25 @@ impl Deliver {
             let Some(message) = message else {
                 return tracing::error!("the subscription to this node's subject has ended");
             };
+            self.after(broker.losses());
             self.batch(&message.payload);
             // An empty reply is the confirmation: everything is queued, or its session will read its backlog.
             if let Some(reply) = message.reply
-                && let Err(error) = client.publish(reply, Bytes::new()).await
+                && let Err(error) = broker.client().publish(reply, Bytes::new()).await
             {
                 tracing::debug!(%error, "a confirmation could not be sent; the worker will ask for a resync");
             }
+        }
+    }
+
+    /// Before a batch that came after these losses: what was lost with them may be what its first delivery follows, so
+    /// every session reads its backlog. The heartbeat sees to the same, but only once it is answered.
+    pub fn after(&mut self, losses: Losses) {
+        let before = std::mem::replace(&mut self.seen, losses);
+        if losses.connects != before.connects {
+            self.context.resync("disconnected");
+        } else if losses.dropped != before.dropped {
+            self.context.resync("slow_consumer");
         }
     }
 
