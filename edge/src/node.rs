@@ -73,7 +73,7 @@ impl Pulse {
                 continue;
             }
             match self.beat(lease).await {
-                Ok(reply) => self.answered(&mut state, reply),
+                Ok(reply) => self.answered(&mut state, reply, lease),
                 Err(error) => {
                     tracing::debug!(%error, "a heartbeat has no answer");
                     // Without any worker the next one to come does not know this node yet, and what it delivers
@@ -113,6 +113,8 @@ impl Pulse {
         let reply =
             context.calls.once("heartbeat", subject, Bytes::from(rpc::to_vec(&beat)), lease / 2).await;
         let result = match reply {
+            // This process stood still: who answered may have given it up since, and does not know that it is back.
+            Ok(_) if began.elapsed() > lease => Err(CallError::TimedOut { call: "heartbeat", after: lease }),
             Ok(reply) => rpc::from_slice(&reply.payload)
                 .map_err(|error| CallError::Broken { call: "heartbeat", reason: error.to_string() }),
             Err(error) => Err(error),
@@ -123,13 +125,12 @@ impl Pulse {
         result
     }
 
-    fn answered(&self, state: &mut State, reply: HeartbeatReply) {
+    fn answered(&self, state: &mut State, reply: HeartbeatReply, lease: Duration) {
         // The node's subscription was restored on the same connection before this heartbeat went out.
-        if let Some(why) = state.missed.take() {
+        if let Some(why) = state.answer(Instant::now(), lease) {
             telemetry::count(Metric::EdgeBrokerLosses, &[("reason", why)], 1);
             self.context.resync(why);
         }
-        state.answered = Instant::now();
         if let Some(epoch) = reply.epoch {
             self.context.epochs.seen(epoch);
         }
@@ -149,9 +150,34 @@ struct State {
     missed: Option<&'static str>,
 }
 
+impl State {
+    /// An answer has come `now`; why deliveries may have been missed before it, if they may. No heartbeat need have
+    /// failed for that: in a process that stood still none was sent.
+    fn answer(&mut self, now: Instant, lease: Duration) -> Option<&'static str> {
+        if now.saturating_duration_since(self.answered) > lease {
+            self.missed.get_or_insert("lease");
+        }
+        self.answered = now;
+        self.missed.take()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_after_more_than_the_lease_means_that_deliveries_were_missed() {
+        let (began, lease) = (Instant::now(), Duration::from_secs(2));
+        let mut state = State { seen: Link::default(), answered: began, missed: None };
+        assert_eq!(state.answer(began + lease, lease), None);
+        // Stopped for a minute between two heartbeats, neither of which failed.
+        let back = began + lease + Duration::from_secs(60);
+        assert_eq!(state.answer(back, lease), Some("lease"));
+        assert_eq!(state.answer(back + lease, lease), None, "once");
+        state.missed = Some("disconnected");
+        assert_eq!(state.answer(back + lease * 3, lease), Some("disconnected"), "what was seen first");
+    }
 
     #[test]
     fn two_starts_have_two_names() {
