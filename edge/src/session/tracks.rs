@@ -21,7 +21,7 @@ use self::track::Track;
 /// All conversations of one session that have something to remember.
 ///
 /// Bounded: a conversation is kept while deliveries wait for their acknowledgement (`limits.unacked`), while own
-/// messages wait for others' before them, or while its cursor is on its way to a worker; beyond that [`KEPT`] stay.
+/// messages wait for others' before them or its cursor is on its way to a worker ([`MOST`]); beyond that [`KEPT`] stay.
 #[derive(Debug)]
 pub struct Tracks {
     tracks: HashMap<Conversation, Track>,
@@ -33,8 +33,17 @@ pub struct Tracks {
     clock: Clock,
 }
 
+/// Up to here a group's delivery, where nothing of the group is remembered, may be the first that this session hears of
+/// it though it is not the group's first: see [`Tracks::live`].
+const GROUP_BEGINS: Seq = Seq(3);
+
 /// Conversations kept though nothing waits in them.
 pub const KEPT: usize = 64;
+
+/// With so many conversations, own messages are not remembered in further ones: a client whose deliveries are paused
+/// may go on sending for ever. Nothing is lost, since what others sent is in the backlog and own messages are never
+/// owed; the cursor stays behind them until the next message there.
+pub const MOST: usize = 1024;
 
 /// How far cursor moves are on their way, in generations of the collector.
 #[derive(Debug, Clone, Copy, Default)]
@@ -85,7 +94,9 @@ impl Tracks {
 
     /// A live delivery: written if it is the next one, or the first of a conversation that is not remembered (its
     /// backlog has been read, and deliveries come in order). One that is delivered once more may have been acknowledged
-    /// on an earlier connection: where nothing is remembered only the backlog can tell.
+    /// on an earlier connection: where nothing is remembered only the backlog can tell. And so with a group's first few:
+    /// its very first, the notice that it was made, is written in its creator's lane, maybe by another worker, and can
+    /// be behind what follows it in its own. That costs one read at a group's beginning.
     pub fn live(&mut self, push: &Push) -> Verdict {
         if let Some(track) = self.tracks.get(&push.conversation)
             && let Some(position) = track.position
@@ -96,7 +107,7 @@ impl Tracks {
             if push.seq.0 != position.0 + 1 {
                 return Verdict::Gap;
             }
-        } else if push.again {
+        } else if push.again || begins(push) {
             return Verdict::Gap;
         }
         self.wrote(push);
@@ -138,6 +149,9 @@ impl Tracks {
         who: &Sender,
         notes: &mut Cursors,
     ) -> Verdict {
+        if self.is_full(conversation) {
+            return if behind { Verdict::Gap } else { Verdict::Write };
+        }
         let track = self.track(conversation, seq);
         let verdict = match track.position {
             Some(position) if seq <= position => return Verdict::Have,
@@ -147,8 +161,8 @@ impl Tracks {
         };
         if verdict == Verdict::Write {
             track.advance(seq);
-        } else if let Err(at) = track.own.binary_search(&seq) {
-            track.own.insert(at, seq);
+        } else {
+            track.own_beyond(seq);
         }
         self.settle(conversation, who, notes);
         verdict
@@ -197,6 +211,15 @@ impl Tracks {
         }
     }
 
+    /// Whether this conversation would be one too many for own messages alone.
+    fn is_full(&mut self, conversation: Conversation) -> bool {
+        if self.tracks.len() < MOST || self.tracks.contains_key(&conversation) {
+            return false;
+        }
+        self.sweep();
+        self.tracks.len() >= MOST
+    }
+
     fn track(&mut self, conversation: Conversation, first: Seq) -> &mut Track {
         if self.tracks.len() >= self.sweep_at && !self.tracks.contains_key(&conversation) {
             self.sweep();
@@ -218,4 +241,9 @@ impl Tracks {
         // Looking again only after as many have come makes the search cost nothing on average.
         self.sweep_at = KEPT.max(self.tracks.len() * 2);
     }
+}
+
+/// Whether a group's first frames may still be on their way behind this one.
+fn begins(push: &Push) -> bool {
+    matches!(push.conversation, Conversation::Group(_)) && push.seq > Seq(1) && push.seq <= GROUP_BEGINS
 }

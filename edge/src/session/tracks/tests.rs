@@ -27,20 +27,23 @@ fn group(id: i64) -> Conversation {
 fn delivered(all: &[(Conversation, i64, i64, &str)]) -> Tracks {
     let mut tracks = Tracks::default();
     for (conversation, seq, from, id) in all {
-        let push = Push {
-            to: vec![ME],
-            conversation: *conversation,
-            seq: Seq(*seq),
-            from: UserId(*from),
-            id: MessageId::new(id).unwrap(),
-            skip: None,
-            receipt: true,
-            again: false,
-            body: Bytes::new(),
-        };
-        assert_eq!(tracks.live(&push), Verdict::Write);
+        assert_eq!(tracks.live(&push(*conversation, *seq, *from, id)), Verdict::Write);
     }
     tracks
+}
+
+fn push(conversation: Conversation, seq: i64, from: i64, id: &str) -> Push {
+    Push {
+        to: vec![ME],
+        conversation,
+        seq: Seq(seq),
+        from: UserId(from),
+        id: MessageId::new(id).unwrap(),
+        skip: None,
+        receipt: true,
+        again: false,
+        body: Bytes::new(),
+    }
 }
 
 fn bare(id: &str) -> Ack {
@@ -73,10 +76,10 @@ fn the_cursor_is_before_the_first_unacknowledged_one() {
 
 #[test]
 fn a_bare_id_means_the_oldest_of_that_id() {
-    let mut tracks = delivered(&[(talk(3), 4, 3, "x"), (talk(2), 1, 2, "x"), (group(7), 2, 3, "x")]);
+    let mut tracks = delivered(&[(talk(3), 4, 3, "x"), (talk(2), 1, 2, "x"), (group(7), 4, 3, "x")]);
     assert_eq!(moves(&mut tracks, &bare("x")), Some(vec![(talk(3), 4)]));
     assert_eq!(moves(&mut tracks, &bare("x")), Some(vec![(talk(2), 1)]));
-    assert_eq!(moves(&mut tracks, &bare("x")), Some(vec![(group(7), 2)]));
+    assert_eq!(moves(&mut tracks, &bare("x")), Some(vec![(group(7), 4)]));
     assert_eq!(moves(&mut tracks, &bare("x")), None);
 }
 
@@ -143,4 +146,38 @@ fn conversations_in_which_nothing_waits_are_forgotten() {
     }
     assert_eq!(notes.moves.len(), 9_998);
     assert!(tracks.len() <= KEPT + 2, "{} are remembered", tracks.len());
+}
+
+#[test]
+fn who_never_acknowledges_and_goes_on_sending_is_remembered_within_a_bound() {
+    let (mut tracks, mut notes) = (Tracks::default(), Cursors::default());
+    for peer in 2..10_000 {
+        assert_eq!(tracks.own(talk(peer), Seq(5), true, &who(), &mut notes), Verdict::Gap);
+    }
+    assert_eq!(tracks.len(), MOST);
+    for seq in 6..10_000 {
+        tracks.own(talk(2), Seq(seq), true, &who(), &mut notes);
+    }
+    assert!(tracks.tracks[&talk(2)].own.len() <= track::OWN);
+    // The end of the backlog is after the last own one.
+    tracks.complete(&who(), &mut notes);
+    assert_eq!(notes.moves.iter().find(|one| one.conv == talk(2)).map(|one| one.seq), Some(Seq(9_999)));
+    tracks.clock(Clock { gathering: 9, flushed: 8 });
+    assert_eq!(tracks.own(talk(9_998), Seq(6), true, &who(), &mut notes), Verdict::Gap);
+    assert!(tracks.len() <= KEPT, "{}: there is room again", tracks.len());
+}
+
+#[test]
+fn a_groups_beginning_that_is_not_its_first_waits_for_the_backlog() {
+    let mut tracks = Tracks::default();
+    // The notice that the group was made comes from another lane, perhaps later.
+    assert_eq!(tracks.live(&push(group(7), 2, 2, "b")), Verdict::Gap);
+    assert_eq!(tracks.live(&push(group(7), 3, 2, "c")), Verdict::Gap);
+    for seq in 1..=3 {
+        assert_eq!(tracks.backlog(&push(group(7), seq, 2, "x")), Verdict::Write);
+    }
+    // What follows something known, a group's first, one that is longer under way, and a talk are written.
+    for (conversation, seq) in [(group(7), 4), (group(8), 1), (group(8), 2), (group(9), 400), (talk(2), 2)] {
+        assert_eq!(tracks.live(&push(conversation, seq, 2, "x")), Verdict::Write, "{conversation} {seq:?}");
+    }
 }

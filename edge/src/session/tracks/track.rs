@@ -18,7 +18,7 @@ pub(super) struct Track {
     pub position: Option<Seq>,
     /// Written, in order, and not acknowledged.
     pub pending: VecDeque<Pending>,
-    /// Own frames beyond the position, in order: something before them has not been written.
+    /// Own frames beyond the position, in order: something before them has not been written. The last [`OWN`].
     pub own: Vec<Seq>,
     /// The furthest delivery that was only noted.
     pub noted: Option<Seq>,
@@ -27,6 +27,10 @@ pub(super) struct Track {
     /// Once the collector has flushed this generation, that report is stored.
     reported_in: u64,
 }
+
+/// Own frames remembered beyond the position. The last one matters most: once the backlog has been read, the session is
+/// there. Of those before, a backlog holds none.
+pub(super) const OWN: usize = 256;
 
 /// A delivery without its acknowledgement.
 #[derive(Debug)]
@@ -67,6 +71,15 @@ impl Track {
         self.own.drain(..passed);
         self.noted = self.noted.filter(|noted| *noted > position);
         self.position = Some(position);
+    }
+
+    /// Remembers an own frame before which something is missing.
+    pub fn own_beyond(&mut self, seq: Seq) {
+        if let Err(at) = self.own.binary_search(&seq) {
+            self.own.insert(at, seq);
+        }
+        let over = self.own.len().saturating_sub(OWN);
+        self.own.drain(..over);
     }
 
     /// Reports the cursor, the delivery before the first unacknowledged one, if it has moved.
