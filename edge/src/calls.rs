@@ -55,7 +55,13 @@ pub enum CallError {
         /// For people.
         reason: String,
     },
-    /// The broker is away, or the answer cannot be read: try again later.
+    /// The broker is away, so that nothing was sent: try again later.
+    #[error("the call {call} was not sent: expected a connection to NATS, found none")]
+    Away {
+        /// Which call.
+        call: &'static str,
+    },
+    /// The broker failed, or the answer cannot be read: try again later.
     #[error("the call {call} failed: {reason}")]
     Broken {
         /// Which call.
@@ -69,7 +75,7 @@ impl CallError {
     /// Whether the call has certainly not been carried out and may be by another worker, or a moment later.
     fn can_be_repeated(&self) -> bool {
         match self {
-            Self::NoWorkers { .. } => true,
+            Self::NoWorkers { .. } | Self::Away { .. } => true,
             Self::Refused { code, .. } => code == Code::Unavailable.as_str(),
             Self::TimedOut { .. } | Self::Broken { .. } => false,
         }
@@ -153,6 +159,7 @@ impl Calls {
             }
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(AskError::NobodyThere)) => Err(CallError::NoWorkers { call }),
+            Ok(Err(AskError::Away)) => Err(CallError::Away { call }),
             Ok(Err(AskError::Broken(reason))) => Err(CallError::Broken { call, reason }),
             Ok(Err(AskError::TimedOut)) | Err(_) => Err(CallError::TimedOut { call, after: deadline }),
         };

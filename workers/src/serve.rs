@@ -187,6 +187,11 @@ async fn connect(
     let options = async_nats::ConnectOptions::new()
         .name(format!("worker {}", config.worker.name))
         .retry_on_initial_connect()
+        .max_reconnects(None)
+        // The client's own pauses grow to 4 s, in which a broker that is back finds no worker.
+        .reconnect_delay_callback(|tries| {
+            Duration::from_millis(u64::try_from(tries).unwrap_or(u64::MAX).saturating_mul(20).min(1000))
+        })
         .ping_interval(Duration::from_secs(2))
         .subscription_capacity(65_536)
         .event_callback(move |event| {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::client::RequestErrorKind;
+use async_nats::{client::RequestErrorKind, connection::State};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use shared::rpc;
@@ -35,6 +35,9 @@ pub enum AskError {
     /// The subject has no subscriber.
     #[error("expected a subscriber, found none")]
     NobodyThere,
+    /// There is no connection to send on.
+    #[error("expected a connection to NATS, found none")]
+    Away,
     /// The deadline has passed.
     #[error("expected a reply in time, found none")]
     TimedOut,
@@ -51,6 +54,10 @@ impl Ask for async_nats::Client {
         deadline: Duration,
     ) -> BoxFuture<'_, Result<Reply, AskError>> {
         async move {
+            // Its client would keep the request and send it once NATS is back, when nobody waits for it any more.
+            if self.connection_state() != State::Connected {
+                return Err(AskError::Away);
+            }
             let request = async_nats::Request::new().payload(request).timeout(Some(deadline));
             let message = self.send_request(subject, request).await.map_err(|error| match error.kind() {
                 RequestErrorKind::NoResponders => AskError::NobodyThere,

@@ -75,7 +75,7 @@ impl From<CallError> for Failure {
                 "expected an answer within {} s, found none; the call may have been carried out",
                 after.as_secs_f64()
             )),
-            CallError::Broken { .. } => {
+            CallError::Away { .. } | CallError::Broken { .. } => {
                 Self::unavailable("expected the broker to carry the call, found it failing; try again")
             }
             CallError::Refused { code, reason, .. } => match Code::parse(code) {

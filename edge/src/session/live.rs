@@ -36,7 +36,7 @@ pub struct Live {
     who: Arc<Sender>,
     tracks: Tracks,
     mode: Mode,
-    /// Deliveries that may wait for their acknowledgement; one more and deliveries pause.
+    /// Deliveries that may wait for their acknowledgement; at so many, deliveries pause.
     limit: usize,
     /// Receipts written in this backlog mode: a read may bring them again before the workers know.
     told: Option<HashSet<ReceiptKey>>,
@@ -174,7 +174,7 @@ impl Live {
         }
         let pause = if self.mode.slow { PAUSE } else { Duration::ZERO };
         self.mode = Mode { reading: true, noted: false, slow: false, ..self.mode };
-        let room = (self.limit + 1).saturating_sub(self.tracks.unacked());
+        let room = self.limit.saturating_sub(self.tracks.unacked());
         let read = Backlog {
             user: self.who.user,
             device: self.who.device.clone(),
@@ -222,7 +222,7 @@ impl Live {
     fn write(&mut self, push: &Push, out: &mut Output) {
         out.frame(&push.body);
         out.counts.written += 1;
-        if self.tracks.unacked() > self.limit {
+        if self.tracks.unacked() >= self.limit {
             if !self.mode.backlog {
                 out.counts.behind = Some("unacked");
             }

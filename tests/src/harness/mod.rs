@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`servers`] | the three servers, shared by every test of a run, and how they end with it |
 //! | [`process`] | one edge or worker as a child process, its log and its addresses |
+//! | [`proxy`] | ways from a process to a store that a test can cut |
 //! | [`system`] | some edges and workers with a schema, a key prefix and a subject prefix of their own |
 //! | [`stores`] | looking into PostgreSQL, Redis and NATS from a test |
 //! | [`checks`] | what must hold when a test ends |
@@ -17,12 +18,14 @@
 
 pub mod checks;
 pub mod process;
+pub mod proxy;
 pub mod servers;
 pub mod stores;
 pub mod system;
 
 use std::time::Duration;
 
+pub use proxy::{Store, Way};
 pub use system::{Options, System};
 
 /// How long a test waits for something that must happen.

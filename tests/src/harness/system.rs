@@ -1,6 +1,7 @@
 //! Some edges and workers as real processes, with a schema, a key prefix and a subject prefix of their own.
 
 use std::{
+    path::Path,
     sync::atomic::{AtomicI64, AtomicU32, Ordering},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -8,7 +9,8 @@ use std::{
 use super::{
     checks,
     process::{self, Addresses, Process},
-    servers,
+    proxy::{Proxy, Store, Way},
+    servers::{self, Servers},
     stores::Stores,
 };
 
@@ -19,6 +21,8 @@ pub struct Options {
     pub edge: Vec<(&'static str, String)>,
     /// `section.key`, value: for every worker.
     pub worker: Vec<(&'static str, String)>,
+    /// Every process reaches its stores by ways that [`System::way`] can cut.
+    pub cuttable: bool,
 }
 
 /// A running system. [`System::finish`] at the end of the test checks that nothing is pending; a system dropped
@@ -34,6 +38,7 @@ pub struct System {
     pub(super) allowed: Vec<String>,
     pub(super) accepted_before: f64,
     pub(super) edge_killed: bool,
+    proxies: Vec<Proxy>,
     phones: AtomicI64,
 }
 
@@ -59,47 +64,101 @@ impl System {
         let name = own_name();
         let stores = Stores::open(&servers, &name, LANES).await?;
         let dir = process::log_dir(&servers.run, &name)?;
-        let common = [
-            (servers::RUN.to_owned(), servers.run.clone()),
-            setting("nats.url", &servers.nats),
-            setting("nats.prefix", &name),
-            setting("nats.lanes", LANES),
-        ];
-        let make = |kind: &str, binary: &str, n: usize, usual: &[(&str, &str)], own: &[(&str, String)]| {
-            let name = format!("{}{}", &kind[..1], n + 1);
-            let mut settings = common.to_vec();
-            settings.push(setting(&format!("{kind}.name"), &name));
-            settings.push(setting(
-                &format!("{kind}.ready_file"),
-                dir.join(format!("{name}.ready.toml")).display(),
-            ));
-            settings.extend(usual.iter().map(|(key, value)| setting(key, value)));
-            settings.extend(own.iter().map(|(key, value)| setting(key, value)));
-            Ok::<_, anyhow::Error>(Process::new(&name, servers::binary(binary)?, &dir, settings))
-        };
-        let prefix = format!("{name}:");
-        let mut of_stores = vec![
-            ("postgres.url", servers.postgres.as_str()),
-            ("postgres.schema", &name),
-            ("redis.url", &servers.redis),
-            ("redis.prefix", &prefix),
-        ];
-        of_stores.extend_from_slice(WORKER);
         let mut system = Self {
-            edges: (0..edges)
-                .map(|n| make("edge", "edge", n, EDGE, &options.edge))
-                .collect::<Result<_, _>>()?,
-            workers: (0..workers)
-                .map(|n| make("worker", "worker", n, &of_stores, &options.worker))
-                .collect::<Result<_, _>>()?,
+            edges: Vec::new(),
+            workers: Vec::new(),
             stores,
-            allowed: Vec::new(),
+            // What the broker's client says of a broker that it cannot reach.
+            allowed: if options.cuttable { vec!["async_nats::connector".to_owned()] } else { Vec::new() },
             accepted_before: 0.0,
             edge_killed: false,
+            proxies: Vec::new(),
             phones: AtomicI64::new(13_800_000_000),
         };
+        for n in 1..=edges {
+            let one = format!("e{n}");
+            let settings = system.settings(&servers, "edge", &one, options.cuttable, &dir).await?;
+            system.edges.push(Process::new(
+                &one,
+                servers::binary("edge")?,
+                &dir,
+                with(settings, EDGE, &options.edge),
+            ));
+        }
+        for n in 1..=workers {
+            let one = format!("w{n}");
+            let settings = system.settings(&servers, "worker", &one, options.cuttable, &dir).await?;
+            system.workers.push(Process::new(
+                &one,
+                servers::binary("worker")?,
+                &dir,
+                with(settings, WORKER, &options.worker),
+            ));
+        }
         system.launch_all().await?;
         Ok(system)
+    }
+
+    /// What a process of this system is told besides the usual and the test's own.
+    async fn settings(
+        &mut self,
+        servers: &Servers,
+        kind: &str,
+        process: &str,
+        cuttable: bool,
+        dir: &Path,
+    ) -> anyhow::Result<Vec<(String, String)>> {
+        let name = self.stores.name.clone();
+        let mut settings = vec![
+            (servers::RUN.to_owned(), servers.run.clone()),
+            setting("nats.prefix", &name),
+            setting("nats.lanes", LANES),
+            setting(&format!("{kind}.name"), process),
+            setting(&format!("{kind}.ready_file"), dir.join(format!("{process}.ready.toml")).display()),
+        ];
+        let mut stores = vec![(Store::Nats, "nats.url", &servers.nats)];
+        if kind == "worker" {
+            stores.push((Store::Postgres, "postgres.url", &servers.postgres));
+            stores.push((Store::Redis, "redis.url", &servers.redis));
+            settings.push(setting("postgres.schema", &name));
+            settings.push(setting("redis.prefix", format!("{name}:")));
+        }
+        for (store, key, url) in stores {
+            let mut url = url.clone();
+            if cuttable {
+                let (proxy, through) = Proxy::open(process, store, &url).await?;
+                self.proxies.push(proxy);
+                url = through;
+            }
+            settings.push(setting(key, url));
+        }
+        Ok(settings)
+    }
+
+    /// Cuts, or opens again, every process's way to a store; of a system started as `cuttable`.
+    pub fn way(&self, store: Store, way: Way) {
+        for process in self.edges.iter().chain(&self.workers) {
+            self.way_of(&process.name, store, way);
+        }
+    }
+
+    /// The same for one process alone: `e1`, `w2`.
+    pub fn way_of(&self, process: &str, store: Store, way: Way) {
+        assert!(!self.proxies.is_empty(), "the system was not started as cuttable");
+        for proxy in self.proxies.iter().filter(|proxy| proxy.process == process && proxy.store == store) {
+            proxy.set(way);
+        }
+    }
+
+    /// Counts frames that the test itself has given to the broker, as an edge would.
+    pub fn gave_the_broker(&mut self, frames: u32) {
+        self.accepted_before += f64::from(frames);
+    }
+
+    /// Whether every count is in its place now, as [`System::finish`] asks at the end.
+    pub async fn conserved(&self) {
+        checks::at_rest(self).await;
+        checks::conserved(self).await;
     }
 
     /// Where an edge takes clients.
@@ -253,6 +312,16 @@ const WORKER: &[(&str, &str)] = &[
     ("account.login_failures", "100000"),
     ("log.filter", "info"),
 ];
+
+fn with(
+    mut settings: Vec<(String, String)>,
+    usual: &[(&str, &str)],
+    own: &[(&str, String)],
+) -> Vec<(String, String)> {
+    settings.extend(usual.iter().map(|(key, value)| setting(key, value)));
+    settings.extend(own.iter().map(|(key, value)| setting(key, value)));
+    settings
+}
 
 /// `section.key` as the environment variable that sets it.
 fn setting(key: &str, value: impl ToString) -> (String, String) {
