@@ -14,6 +14,7 @@
 //! | [`broker`] | the connection to NATS |
 //! | [`http`] | the HTTP API, answered by workers |
 //! | [`start`](mod@start), [`drain`] | putting a node together, and its ordered end |
+//! | [`vital`] | tasks without which the process is to end |
 //! | [`context`], [`metric`], [`ready`], [`backoff`] | what these share |
 
 pub mod backoff;
@@ -33,6 +34,7 @@ pub mod ready;
 pub mod registry;
 pub mod session;
 pub mod start;
+pub mod vital;
 
 pub use start::{Listeners, Running, StartError, start, start_on};
 

@@ -38,6 +38,10 @@ async fn run(config: EdgeConfig) -> anyhow::Result<()> {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        // Not drained: sessions continue elsewhere sooner, and workers do not wait for confirmations meanwhile.
+        task = running.ended_unasked() => {
+            anyhow::bail!("expected the {task} task to run until the shutdown, found it ended; this process ends, to be started again")
+        }
     }
     tracing::info!("asked to stop: sessions are closed, what they sent goes to the broker first");
     shutdown.cancel();

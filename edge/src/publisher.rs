@@ -23,7 +23,7 @@ use shared::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{lane::LaneQueue, sink::Sink};
-use crate::{metric::Metrics, outbox::Outbox, session::Stamped};
+use crate::{metric::Metrics, outbox::Outbox, session::Stamped, vital::Vital};
 
 /// Every lane's queue. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -56,6 +56,7 @@ impl Publisher {
         node: &NodeId,
         settings: Settings,
         metrics: &Metrics,
+        vital: &Vital,
     ) -> Self {
         let (tasks, ending) = (TaskTracker::new(), CancellationToken::new());
         let lanes: Arc<[_]> = (0..settings.lanes)
@@ -70,7 +71,7 @@ impl Publisher {
             })
             .collect();
         for lane in lanes.iter() {
-            tasks.spawn(lane.clone().run(sink.clone(), ending.clone()));
+            tasks.spawn(vital.clone().task("publisher", lane.clone().run(sink.clone(), ending.clone())));
         }
         tasks.close();
         Self { lanes, tasks, ending }

@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, atomic::AtomicBool, atomic::Ordering},
 };
 
+use futures::future::{BoxFuture, FutureExt};
 use shared::{
     ids::{InvalidId, NodeId},
     subject::Subjects,
@@ -28,6 +29,7 @@ use crate::{
     publisher::{self, Publisher, sink::Stream},
     ready::Readiness,
     registry::Registry,
+    vital::Vital,
 };
 
 /// The node's listeners, bound.
@@ -106,10 +108,16 @@ pub struct Running {
     pub metrics: SocketAddr,
     /// Whether it can serve.
     pub ready: Readiness,
+    vital: Vital,
     join: JoinHandle<DrainOutcome>,
 }
 
 impl Running {
+    /// Until a task without which it cannot serve has ended before its shutdown; which. Whoever runs it is to end it.
+    pub async fn ended_unasked(&self) -> &'static str {
+        self.vital.ended().await
+    }
+
     /// Until it has ended after `shutdown`, and what missed its deadline.
     pub async fn join(self) -> DrainOutcome {
         self.join
@@ -148,7 +156,8 @@ pub async fn start_on(
     let subjects = Subjects::new(&config.nats.prefix);
     // Subscribed before anyone hears of this node.
     let subscription = broker.client().subscribe(subjects.node(&node)).await?;
-    let context = Arc::new(context(&config, &broker, &subjects, &node, &server, port));
+    let vital = Vital::new(shutdown.clone());
+    let context = Arc::new(context(&config, &broker, &subjects, &node, (&server, port), &vital));
     let ready = Readiness::default();
 
     let (rest, notes_end) = (CancellationToken::new(), CancellationToken::new());
@@ -165,25 +174,24 @@ pub async fn start_on(
         .behind(Proxies::parse(&config.edge.trusted_proxies).unwrap_or_default());
     let deliver = Deliver::new(context.clone()).run(subscription, broker.clone(), rest.clone());
     let figures = telemetry::serve(listeners.metrics, ready.process(), rest.clone());
-    let tasks = vec![
-        ("deliveries", tokio::spawn(deliver)),
-        (
-            "heartbeat",
-            tokio::spawn(pulse.run(config.node.heartbeat_ms.get(), config.node.lease_ms.get(), rest.clone())),
-        ),
-        ("registration", tokio::spawn(Epochs::run(context.clone(), rest.clone()))),
-        ("http", tokio::spawn(crate::http::serve(listeners.http, http, shutdown.clone()))),
-        (
-            "figures",
-            tokio::spawn(async move {
-                if let Err(error) = figures.await {
-                    tracing::error!(%error, "the metrics listener has ended");
-                }
-            }),
-        ),
+    let figures = async move {
+        if let Err(error) = figures.await {
+            tracing::error!(%error, "the metrics listener has ended");
+        }
+    };
+    let pulse = pulse.run(config.node.heartbeat_ms.get(), config.node.lease_ms.get(), rest.clone());
+    let accept = listener::run(listeners.tcp, context.clone(), shutdown.clone());
+    let tasks: [(_, BoxFuture<'static, ()>); _] = [
+        ("deliveries", deliver.boxed()),
+        ("heartbeat", pulse.boxed()),
+        ("registration", Epochs::run(context.clone(), rest.clone()).boxed()),
+        ("http", crate::http::serve(listeners.http, http, shutdown.clone()).boxed()),
+        ("figures", figures.boxed()),
     ];
-    let notes = tokio::spawn(notes);
-    let accepting = tokio::spawn(listener::run(listeners.tcp, context.clone(), shutdown.clone()));
+    let watched = |(name, work)| (name, tokio::spawn(vital.clone().task(name, work)));
+    let tasks = tasks.map(watched).into();
+    let notes = tokio::spawn(vital.clone().task("notes", notes));
+    let accepting = tokio::spawn(vital.clone().task("listener", accept));
     let listening = [("tcp", addresses.tcp), ("http", addresses.http), ("metrics", addresses.metrics)];
     let written = listening.map(|(name, address)| (name, address.to_string()));
     let written = written.each_ref().map(|(name, address)| (*name, address.as_str()));
@@ -209,6 +217,7 @@ pub async fn start_on(
         http: addresses.http,
         metrics: addresses.metrics,
         ready,
+        vital,
         join,
     })
 }
@@ -218,8 +227,8 @@ fn context(
     broker: &Broker,
     subjects: &Subjects,
     node: &NodeId,
-    server: &str,
-    port: u16,
+    (server, port): (&str, u16),
+    vital: &Vital,
 ) -> Context {
     let metrics = Metrics::new();
     let settings = publisher::Settings {
@@ -237,8 +246,8 @@ fn context(
         limits: config.limits.clone(),
         parse: config.limits.frame(),
         registry: Arc::new(Registry::default()),
-        publisher: Publisher::start(stream, subjects, node, settings, &metrics),
-        logins: Logins::start(calls.clone(), node.clone(), server.to_owned(), port),
+        publisher: Publisher::start(stream, subjects, node, settings, &metrics, vital),
+        logins: Logins::start(calls.clone(), node.clone(), server.to_owned(), port, vital),
         calls,
         notes: Notes::new(metrics.clone()),
         epochs: Epochs::default(),

@@ -39,6 +39,7 @@ use crate::{
     node::{epoch::Epochs, peers::Peer},
     publisher::{Publisher, Settings, sink::Sink},
     registry::Registry,
+    vital::Vital,
 };
 
 /// What the fakes know and have heard. Every change can be awaited.
@@ -87,13 +88,14 @@ impl Node {
             timeout: second,
             unpublished: limits.unpublished,
         };
+        let vital = Vital::new(CancellationToken::new());
         let context = Arc::new(Context {
             node: node.clone(),
             parse: limits.frame(),
             limits,
             registry: Arc::new(Registry::default()),
-            publisher: Publisher::start(fake, &subjects, &node, settings, &metrics),
-            logins: Logins::start(calls.clone(), node.clone(), "127.0.0.1".into(), 1987),
+            publisher: Publisher::start(fake, &subjects, &node, settings, &metrics, &vital),
+            logins: Logins::start(calls.clone(), node.clone(), "127.0.0.1".into(), 1987, &vital),
             calls: calls.clone(),
             notes: Notes::new(metrics.clone()),
             epochs: Epochs::default(),

@@ -10,6 +10,7 @@ use shared::{
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{CallError, Calls};
+use crate::vital::Vital;
 
 /// The most logins of one call.
 const BATCH: usize = 500;
@@ -35,10 +36,11 @@ struct Waiting {
 
 impl Logins {
     /// Starts the task that gathers them; it ends when the last handle is gone.
-    pub fn start(calls: Calls, node: NodeId, server: String, port: u16) -> Self {
+    pub fn start(calls: Calls, node: NodeId, server: String, port: u16, vital: &Vital) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let timeout = calls.timeout();
-        tokio::spawn(gather(calls, waiting, ConnectBatch { node, server, port, logins: Vec::new() }));
+        let empty = ConnectBatch { node, server, port, logins: Vec::new() };
+        tokio::spawn(vital.clone().task("logins", gather(calls, waiting, empty)));
         Self { queue, timeout }
     }
 

@@ -53,7 +53,8 @@ fn start(settings: Settings) -> (Publisher, mpsc::UnboundedReceiver<Asked>) {
     let (asked, asking) = mpsc::unbounded_channel();
     let node = NodeId::new("e1-0").unwrap();
     let sink = Arc::new(Fake(Mutex::new(asked)));
-    (Publisher::start(sink, &Subjects::new("im"), &node, settings, &Metrics::new()), asking)
+    let vital = Vital::new(CancellationToken::new());
+    (Publisher::start(sink, &Subjects::new("im"), &node, settings, &Metrics::new(), &vital), asking)
 }
 
 fn session() -> Arc<Outbox> {
@@ -211,4 +212,29 @@ async fn a_drain_names_what_the_broker_did_not_take() {
     let _held = asking.recv().await.unwrap();
     publisher.take(&plain(&session, 1), &session);
     assert_eq!(publisher.drain(Duration::from_millis(20)).await, [(Lane(0), 2)]);
+}
+
+struct Panics;
+
+impl Sink for Panics {
+    fn publish<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a str,
+        _: Bytes,
+        _: Duration,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        async { panic!("a bug") }.boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_lane_that_ends_by_a_bug_ends_the_node() {
+    let vital = Vital::new(CancellationToken::new());
+    let (node, session) = (NodeId::new("e1-0").unwrap(), session());
+    let metrics = Metrics::new();
+    let publisher =
+        Publisher::start(Arc::new(Panics), &Subjects::new("im"), &node, settings(), &metrics, &vital);
+    publisher.take(&plain(&session, 0), &session);
+    assert_eq!(vital.ended().await, "publisher");
 }
