@@ -30,7 +30,7 @@ pub(super) struct Track {
 
 /// Own frames remembered beyond the position. The last one matters most: once the backlog has been read, the session is
 /// there. Of those before, a backlog holds none.
-pub(super) const OWN: usize = 256;
+pub(super) const OWN: usize = 32;
 
 /// A delivery without its acknowledgement.
 #[derive(Debug)]
