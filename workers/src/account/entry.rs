@@ -26,12 +26,12 @@ pub(crate) async fn login(calls: &Calls, call: &HttpCall) -> Result<Reply, Fault
     let (phone, password) = (required(call, "phone")?, required(call, "password")?);
     let device =
         arg(call, "device").map(Device::new).transpose().map_err(|error| invalid(error.to_string()))?;
-    let user = check(calls, call, phone, password).await?;
+    let (user, known) = check(calls, call, phone, password).await?;
     let node = calls.door(None)?;
     let token = new_token()?;
     let digest = TokenDigest::of(&token);
-    let made =
-        tokens::create(&calls.desk.pool, &digest, user, device.as_ref(), calls.device_limits()).await?;
+    let (pool, limits) = (&calls.desk.pool, calls.device_limits());
+    let made = tokens::create(pool, &digest, (user, &known), device.as_ref(), limits).await?;
     let gone = made.map_err(|(code, reason)| Fault::refused(code, reason))?;
     calls.desk.directory.drop_clients(&gone).await;
     sent_to(calls, &digest, user, device, &node).await;
@@ -78,8 +78,13 @@ pub(crate) async fn logout(calls: &Calls, call: &HttpCall) -> Result<Reply, Faul
     Ok(Reply::ok())
 }
 
-/// The user, if phone and password fit. Failures alone are counted, of the phone and of the caller's address.
-async fn check(calls: &Calls, call: &HttpCall, phone: &str, password: &str) -> Result<UserId, Fault> {
+/// The user and the digest that the password fits, if phone and password do. Failures alone are counted, of the phone and of the caller's address.
+async fn check(
+    calls: &Calls,
+    call: &HttpCall,
+    phone: &str,
+    password: &str,
+) -> Result<(UserId, String), Fault> {
     let peer = call.peer.to_string();
     calls.check_failures("peer", &peer).await?;
     // A phone or password that nobody can have is not looked up, nor counted under a key of any length.
@@ -94,9 +99,9 @@ async fn check(calls: &Calls, call: &HttpCall, phone: &str, password: &str) -> R
     // Cut, as digesting takes time with the length and a right one is no longer.
     let tried = if possible { password } else { "" };
     if calls.hashers.is(tried, digest).await?
-        && let Some((user, _)) = known
+        && let Some(known) = known
     {
-        return Ok(user);
+        return Ok(known);
     }
     calls.count_failure("peer", &peer).await;
     if possible {

@@ -10,7 +10,7 @@ use crate::{
     },
     store::{
         tokens::Ended,
-        users::{self, Change},
+        users::{self, Change, NewPassword},
     },
 };
 
@@ -40,27 +40,37 @@ pub(crate) async fn update(calls: &Calls, call: &HttpCall) -> Result<Reply, Faul
     if name.is_none() && avatar.is_none() && password.is_none() {
         return Err(invalid("expected one of name, avatar and password, found none".to_owned()));
     }
-    let digest = match password {
+    let digests = match password {
         Some(password) => Some(change(calls, call, &caller, password).await?),
         None => None,
     };
-    let password = digest.as_deref().map(|digest| (digest, &caller.digest));
+    let password = digests.as_ref().map(|(old, digest)| NewPassword { digest, old, keep: &caller.digest });
     let ended = users::update(&calls.desk.pool, caller.user, Change { name, avatar, password }).await?;
-    end(calls, &caller, ended).await;
+    end(calls, &caller, ended.ok_or_else(does_not_fit)?).await;
     Ok(Reply::ok())
 }
 
-/// The new password's digest, if the old one fits.
-async fn change(calls: &Calls, call: &HttpCall, caller: &Caller, password: &str) -> Result<String, Fault> {
+/// The old password's digest, which it fits, and the new one's.
+async fn change(
+    calls: &Calls,
+    call: &HttpCall,
+    caller: &Caller,
+    password: &str,
+) -> Result<(String, String), Fault> {
     let old = rules::password(required(call, "old_password")?, "old_password")?;
     let key = caller.user.to_string();
     calls.check_failures("password", &key).await?;
     let known = users::password_of(&calls.desk.pool, caller.user).await?;
     if !calls.hashers.is(old, known.as_deref()).await? {
         calls.count_failure("password", &key).await;
-        return Err(Fault::refused(Code::Credentials, "old_password does not fit"));
+        return Err(does_not_fit());
     }
-    calls.hashers.digest(password).await
+    let known = known.ok_or_else(does_not_fit)?;
+    Ok((known, calls.hashers.digest(password).await?))
+}
+
+fn does_not_fit() -> Fault {
+    Fault::refused(Code::Credentials, "old_password does not fit")
 }
 
 /// Forgets the tokens and closes the connections that a changed password has ended.

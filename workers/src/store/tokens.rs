@@ -17,7 +17,9 @@ use super::{
 const KEPT: i64 = 50;
 
 const CHECK: &str = "SELECT user_id, device FROM sessions WHERE digest = $1";
-const CREATE: &str = "INSERT INTO sessions (digest, user_id, device) VALUES ($1, $2, $3)";
+/// Not for a password that was changed meanwhile: that change has ended the tokens there were.
+const CREATE: &str = "INSERT INTO sessions (digest, user_id, device)
+SELECT $1, id, $3 FROM users WHERE id = $2 AND password = $4 FOR SHARE";
 const TRIM: &str = "DELETE FROM sessions WHERE digest IN (
     SELECT digest FROM sessions WHERE user_id = $1 AND device IS NOT DISTINCT FROM $2
     ORDER BY created_at DESC, digest OFFSET $3)
@@ -40,15 +42,15 @@ pub async fn check(pool: &Pool, digest: &TokenDigest) -> Result<Option<Holder>, 
     row.map(|row| Ok((UserId(row.get(0)), device(&row, 1)?))).transpose()
 }
 
-/// Notes a new token, and makes its device if that is new. Gives the tokens that are gone, so that their number stays
-/// bounded; the inner error is a refusal.
+/// Notes a new token, and makes its device if that is new, as long as `password` is the digest of the user's password.
+/// Gives the tokens that are gone, so that their number stays bounded; the inner error is a refusal.
 ///
 /// # Errors
 /// [`StoreError`].
 pub async fn create(
     pool: &Pool,
     digest: &TokenDigest,
-    user: UserId,
+    (user, password): (UserId, &str),
     device: Option<&Device>,
     limits: DeviceLimits,
 ) -> Result<Result<Vec<TokenDigest>, (Code, String)>, StoreError> {
@@ -61,7 +63,9 @@ pub async fn create(
         {
             return Ok(Err(refused));
         }
-        tx.execute(CREATE, &[&digest.as_str(), &user.0, &name]).await?;
+        if tx.execute(CREATE, &[&digest.as_str(), &user.0, &name, &password]).await? == 0 {
+            return Ok(Err((Code::Credentials, "phone or password do not fit".to_owned())));
+        }
         let gone = tx.query(TRIM, &[&user.0, &name, &KEPT]).await?;
         tx.commit().await?;
         Ok(Ok(gone.iter().filter_map(digest_of).collect()))

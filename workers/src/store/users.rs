@@ -15,7 +15,8 @@ const PASSWORD_BY_ID: &str = "SELECT id, password FROM users WHERE id = $1";
 const BY_PHONE: &str = "SELECT id, phone, name, avatar FROM users WHERE phone = $1";
 const BY_ID: &str = "SELECT id, phone, name, avatar FROM users WHERE id = $1";
 const UPDATE: &str = "UPDATE users
-SET name = coalesce($2, name), avatar = coalesce($3, avatar), password = coalesce($4, password) WHERE id = $1";
+SET name = coalesce($2, name), avatar = coalesce($3, avatar), password = coalesce($4, password)
+WHERE id = $1 AND ($5::text IS NULL OR password = $5)";
 
 /// A user as others may see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,26 +84,40 @@ pub struct Change<'a> {
     pub name: Option<&'a str>,
     /// The avatar.
     pub avatar: Option<&'a str>,
-    /// The new password's digest, and the one token that outlives the old password.
-    pub password: Option<(&'a str, &'a TokenDigest)>,
+    /// The password.
+    pub password: Option<NewPassword<'a>>,
 }
 
-/// Changes what is given, and with the password ends the other tokens: all of it or nothing.
+/// A password that takes another's place.
+#[derive(Debug, Clone, Copy)]
+pub struct NewPassword<'a> {
+    /// Its digest.
+    pub digest: &'a str,
+    /// The digest that the old password was checked against: if it is another by now, nothing is changed.
+    pub old: &'a str,
+    /// The one token that outlives the old password.
+    pub keep: &'a TokenDigest,
+}
+
+/// Changes what is given, and with the password ends the other tokens: all of it or nothing. `None` when the old
+/// password is no longer the user's.
 ///
 /// # Errors
 /// [`StoreError`]; then nothing was changed.
-pub async fn update(pool: &Pool, id: UserId, change: Change<'_>) -> Result<Ended, StoreError> {
+pub async fn update(pool: &Pool, id: UserId, change: Change<'_>) -> Result<Option<Ended>, StoreError> {
+    let (new, old) = (change.password.map(|new| new.digest), change.password.map(|new| new.old));
     again!({
         let mut lease = pool.get().await?;
         let tx = lease.begin().await?;
-        let password = change.password.map(|(password, _)| password);
-        tx.execute(UPDATE, &[&id.0, &change.name, &change.avatar, &password]).await?;
+        if tx.execute(UPDATE, &[&id.0, &change.name, &change.avatar, &new, &old]).await? == 0 {
+            return Ok(None);
+        }
         let ended = match change.password {
-            Some((_, keep)) => tokens::revoke_others(&tx, id, keep).await?,
+            Some(new) => tokens::revoke_others(&tx, id, new.keep).await?,
             None => Ended::default(),
         };
         tx.commit().await?;
-        Ok(ended)
+        Ok(Some(ended))
     })
 }
 
