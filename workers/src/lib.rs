@@ -11,12 +11,14 @@
 //! | [`delivery`] | what goes to which node, and its confirmation |
 //! | [`nodes`] | which edges live |
 //! | [`rpc`] | the answers to the edges' calls |
+//! | [`fail`] | where a debug build ends itself, for tests |
 
 pub mod account;
 pub mod config;
 pub mod contact;
 pub mod delivery;
 pub mod directory;
+pub mod fail;
 pub mod group;
 pub mod lane;
 pub mod message;

@@ -48,6 +48,12 @@ impl Process {
         Self { name: name.to_owned(), binary, settings, ready, log, child: None, addresses: None }
     }
 
+    /// Gives it, or takes from it, an environment variable at its next start.
+    pub fn set(&mut self, name: &str, value: Option<String>) {
+        self.settings.retain(|(key, _)| key != name);
+        self.settings.extend(value.map(|value| (name.to_owned(), value)));
+    }
+
     /// Starts it, without waiting until it is ready.
     pub fn launch(&mut self) -> anyhow::Result<()> {
         fs::remove_file(&self.ready).ok();

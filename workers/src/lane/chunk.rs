@@ -11,6 +11,7 @@ use super::{
     probation::{self, TRIALS},
 };
 use crate::{
+    fail::{self, Step},
     pipeline::{
         Item,
         decode::{self, Dead, Decoded},
@@ -29,6 +30,7 @@ pub(super) async fn process(
     batches: Vec<Pulled>,
     since: Instant,
 ) -> Result<(), SessionEnd> {
+    fail::reached(Step::Pulled);
     let mut decoded = Decoded::default();
     let mut reach: BTreeMap<Lane, u64> = BTreeMap::new();
     let mut first: BTreeMap<Lane, u64> = BTreeMap::new();
@@ -49,6 +51,7 @@ pub(super) async fn process(
         *reached = stream_seq.max(*reached);
         ackers.push(acker);
     }
+    fail::reached(Step::Decoded);
     Metric::WorkerChunkFrames.histogram(&[]).record((decoded.items.len() + decoded.dead.len()) as f64);
     Metric::WorkerChunkSeconds.histogram(&[("step", "decode")]).record(since.elapsed());
 

@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use crate::{
     delivery::{Deliveries, route},
     directory::{Directory, Routes},
+    fail::{self, Step},
     pipeline::effect::Effect,
 };
 
@@ -85,6 +86,7 @@ async fn send(tools: &Tools, chunk: Committed) {
     } else {
         tools.directory.routes(&users).await
     };
+    fail::reached(Step::Routed);
     Metric::WorkerChunkSeconds.histogram(&[("step", "routes")]).record(sending.elapsed());
     if matches!(routes, Routes::Unknown) {
         Metric::WorkerBroadcasts.counter(&[]).increment(1);
@@ -96,6 +98,7 @@ async fn send(tools: &Tools, chunk: Committed) {
     for (node, batches) in outgoing.into_nodes() {
         settled.push(tools.deliveries.send(&node, batches).await);
     }
+    fail::reached(Step::Sent);
     let tools = tools.clone();
     tokio::spawn(async move {
         if !offline.is_empty() {
@@ -107,6 +110,7 @@ async fn send(tools: &Tools, chunk: Committed) {
         let confirming = Instant::now();
         join_all(settled.into_iter().map(|one| tools.deliveries.settle(one))).await;
         Metric::WorkerDeliverySeconds.histogram(&[]).record(confirming.elapsed());
+        fail::reached(Step::Confirmed);
         for acker in ackers {
             // Unacknowledged it comes again when the lane is taken anew, and is recognised as stored.
             if let Err(error) = acker.ack().await {
@@ -114,6 +118,7 @@ async fn send(tools: &Tools, chunk: Committed) {
                 tracing::warn!(%error, "an acknowledgement was not taken by the broker");
             }
         }
+        fail::reached(Step::Acknowledged);
         Metric::WorkerChunkSeconds.histogram(&[("step", "all")]).record(since.elapsed());
         drop(permit);
     });

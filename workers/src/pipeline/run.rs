@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     contact,
+    fail::{self, Step},
     store::{
         Session, StoreError,
         chunk::{contacts, messages},
@@ -69,6 +70,8 @@ async fn attempt(
         tokio::join!(session.client().batch_execute("BEGIN"), work(session, cache, items, rules, careful));
     begun.map_err(StoreError::from)?;
     let effects = worked?;
+    fail::swallowed(items);
+    fail::reached(Step::Written);
     let marks = counted(marks, items, &effects);
     if let Some(trial) = trial {
         lanes::done(session, trial).await?;
@@ -79,6 +82,7 @@ async fn attempt(
         tokio::join!(lanes::mark(session, &marks), session.client().batch_execute("COMMIT"));
     marked?;
     committed.map_err(StoreError::from)?;
+    fail::reached(Step::Committed);
     Ok(effects)
 }
 
