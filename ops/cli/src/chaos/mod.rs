@@ -112,7 +112,8 @@ async fn experiment(options: &Options, world: &World) -> Result<Ledger> {
         broken.push(format!("{error:#}"));
     }
     say("healed; waiting until all is at rest");
-    let rest = rest::rest(world, &record).await?;
+    let rest = rest::rest(world, &record).await;
+    broken.extend(rest.broken.clone());
     close(&people, &mut tasks).await;
 
     let history = std::mem::take(&mut *record.history());

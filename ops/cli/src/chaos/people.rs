@@ -99,7 +99,7 @@ async fn user(number: usize, edges: &[[String; 3]]) -> Result<Vec<Connected>> {
     let http = |at: usize| Api::new(format!("http://{}", edges[at % edges.len()][1]));
     http(number).register(&phone, "chaos", PASSWORD).await.context("registering")?;
     let mut devices = Vec::new();
-    for device in 0..if number % TWO_DEVICES == 0 { 2 } else { 1 } {
+    for device in 0..if number.is_multiple_of(TWO_DEVICES) { 2 } else { 1 } {
         let (name, at) = (format!("d{}", device + 1), number + device);
         // Another node's HTTP: when a client's node is gone, there is one to ask where to go.
         let api = http(at + 1);

@@ -30,10 +30,12 @@ pub struct Rest {
     pub in_stream: u64,
     /// Frames set aside as poison.
     pub dead: u64,
+    /// What the broker could not be asked.
+    pub broken: Option<String>,
 }
 
 /// Waits for it; what has not come in time is left to the judge.
-pub async fn rest(world: &World, record: &Record) -> Result<Rest> {
+pub async fn rest(world: &World, record: &Record) -> Rest {
     let began = Instant::now();
     until(|| record.history().unanswered() == 0).await;
     let owed = record.history().owed();
@@ -48,6 +50,14 @@ pub async fn rest(world: &World, record: &Record) -> Result<Rest> {
             last = (now, Instant::now());
         }
     }
+    match streams(world).await {
+        Ok((in_stream, dead)) => Rest { took, in_stream, dead, broken: None },
+        Err(error) => Rest { took, in_stream: 0, dead: 0, broken: Some(format!("the stream: {error:#}")) },
+    }
+}
+
+/// How many frames are in the stream, once it is empty or has had its time, and how many were set aside.
+async fn streams(world: &World) -> Result<(u64, u64)> {
     let subjects = Subjects::new(PREFIX);
     let nats = timeout(LIMIT, async_nats::connect(world.url("nats")?)).await.context("NATS")??;
     let jetstream = async_nats::jetstream::new(nats);
@@ -61,8 +71,7 @@ pub async fn rest(world: &World, record: &Record) -> Result<Rest> {
         in_stream = messages(subjects.stream()).await?;
     }
     // The stream of frames set aside need not be there.
-    let dead = messages(subjects.dead_stream()).await.unwrap_or(0);
-    Ok(Rest { took, in_stream, dead })
+    Ok((in_stream, messages(subjects.dead_stream()).await.unwrap_or(0)))
 }
 
 async fn until(done: impl Fn() -> bool) {
