@@ -241,7 +241,7 @@ async fn bad_arguments_are_refused_before_any_worker_hears_of_them() {
         ("/history?with=1&with=2", "with once"),
         ("/history?until=1", "with, group, before, limit"),
         ("/history?with=%e5", "UTF-8 in with"),
-        ("/group?x=1", "no arguments"),
+        ("/group?x=1", "one of after"),
         ("/user/id/%2", "hex digits"),
         ("/user/id/%ff", "UTF-8"),
         ("/user/id/1?id=2", "id once"),
@@ -250,6 +250,7 @@ async fn bad_arguments_are_refused_before_any_worker_hears_of_them() {
         let code = if reason.contains("UTF-8") || reason.contains("hex") { "malformed" } else { "invalid" };
         seen.refused(400, code, reason);
     }
+    api.ask("POST", "/server/logout?x=1", COOKIE, b"").await.refused(400, "invalid", "no arguments");
     let value = format!("/history?with={}", "9".repeat(args::VALUE_BYTES + 1));
     api.ask("GET", &value, COOKIE, b"").await.refused(
         400,
