@@ -182,6 +182,11 @@ pub struct Move {
     pub device: Device,
     pub conv: Conversation,
     pub seq: Seq,
+    /// The session that moves it, where that only holds for its device's newest one: it has sent something itself and
+    /// takes it that nothing before is missing, which a newer session may have been sent in its place. From one that is
+    /// no longer the newest such a move is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest: Option<SessionNo>,
 }
 
 /// A user's read position in one conversation.

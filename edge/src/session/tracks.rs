@@ -160,6 +160,7 @@ impl Tracks {
             _ => Verdict::Write,
         };
         if verdict == Verdict::Write {
+            track.guessed |= track.position.is_none();
             track.advance(seq);
         } else {
             track.own_beyond(seq);
@@ -175,6 +176,8 @@ impl Tracks {
             if let Some(seq) = track.own.last().copied().max(track.noted) {
                 track.advance(track.position.map_or(seq, |position| position.max(seq)));
             }
+            // A worker answers only the device's newest session, so by then nothing had gone elsewhere.
+            track.guessed = false;
             track.settle(*conversation, who, clock, notes);
         }
         self.sweep();

@@ -13,16 +13,18 @@ use tokio_postgres::Row;
 
 use super::{Pool, StoreError, Tx, again, rows};
 
-/// Not waiting for the disk: a move that a crash of PostgreSQL takes back only repeats a delivery.
+/// Not waiting for the disk: a move that a crash of PostgreSQL takes back only repeats a delivery. A move that holds for
+/// the device's newest session alone is left out where a newer one has connected.
 const MOVES: &str = "INSERT INTO cursors (user_id, device, conv, seq)
 SELECT m.user_id, m.device, m.conv, least(m.seq, n.seq)
 FROM (SELECT set_config('synchronous_commit', 'off', true)) relaxed,
-     (SELECT user_id, device, conv, max(seq) AS seq
-      FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[]) u(user_id, device, conv, seq)
+     (SELECT u.user_id, u.device, u.conv, max(u.seq) AS seq
+      FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bigint[]) u(user_id, device, conv, seq, newest)
+      CROSS JOIN LATERAL (SELECT 1 FROM devices d WHERE d.user_id = u.user_id AND d.device = u.device
+                          AND (u.newest IS NULL OR d.session <= u.newest) LIMIT 1) exists
       GROUP BY 1, 2, 3) m
 CROSS JOIN LATERAL (SELECT seq FROM messages WHERE conv = m.conv ORDER BY seq DESC LIMIT 1) n
 CROSS JOIN LATERAL (SELECT 1 FROM participants p WHERE p.user_id = m.user_id AND p.conv = m.conv LIMIT 1) takes_part
-CROSS JOIN LATERAL (SELECT 1 FROM devices d WHERE d.user_id = m.user_id AND d.device = m.device LIMIT 1) exists
 ORDER BY 1, 2, 3
 ON CONFLICT (user_id, device, conv) DO UPDATE SET seq = excluded.seq WHERE cursors.seq < excluded.seq";
 
@@ -104,9 +106,10 @@ pub async fn advance(pool: &Pool, moves: &[Move]) -> Result<(), StoreError> {
     let devices: Vec<&str> = moves.iter().map(|m| m.device.as_str()).collect();
     let convs: Vec<String> = moves.iter().map(|m| m.conv.to_string()).collect();
     let seqs: Vec<i64> = moves.iter().map(|m| m.seq.0).collect();
+    let newest: Vec<Option<i64>> = moves.iter().map(|m| m.newest.map(|session| session.0)).collect();
     again!({
         let session = pool.get().await?;
-        session.execute(MOVES, &[&users, &devices, &convs, &seqs]).await?;
+        session.execute(MOVES, &[&users, &devices, &convs, &seqs, &newest]).await?;
         session.execute(SEEN, &[&users, &devices]).await.map(drop)
     })
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use shared::{
     delivery::ReceiptKey,
-    ids::{Conversation, Device, Seq, UserId},
+    ids::{Conversation, Device, Seq, SessionNo, UserId},
     rpc::{Cursors, Move, Read, Registration, Told},
 };
 
@@ -13,7 +13,7 @@ use super::CAPACITY;
 /// One generation.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    moves: HashMap<(UserId, Device, Conversation), Seq>,
+    moves: HashMap<(UserId, Device, Conversation, Option<SessionNo>), Seq>,
     reads: HashMap<(UserId, Conversation), Seq>,
     delivered: HashSet<ReceiptKey>,
     told: Vec<Told>,
@@ -27,8 +27,8 @@ impl Batch {
         if self.len() + count > CAPACITY {
             return count;
         }
-        for Move { user, device, conv, seq } in cursors.moves {
-            let furthest = self.moves.entry((user, device, conv)).or_insert(seq);
+        for Move { user, device, conv, seq, newest } in cursors.moves {
+            let furthest = self.moves.entry((user, device, conv, newest)).or_insert(seq);
             *furthest = seq.max(*furthest);
         }
         for Read { user, conv, seq } in cursors.reads {
@@ -59,8 +59,8 @@ impl Batch {
 
     /// As calls of at most `most` entries of a kind, and the ended sessions so as well.
     pub fn into_calls(self, most: usize) -> (Vec<Cursors>, Vec<Vec<Registration>>) {
-        let moves =
-            self.moves.into_iter().map(|((user, device, conv), seq)| Move { user, device, conv, seq });
+        let moves = self.moves.into_iter();
+        let moves = moves.map(|((user, device, conv, newest), seq)| Move { user, device, conv, seq, newest });
         let reads = self.reads.into_iter().map(|((user, conv), seq)| Read { user, conv, seq });
         let (mut moves, mut reads) = (chunks(moves, most), chunks(reads, most));
         let (mut delivered, mut told) = (chunks(self.delivered, most), chunks(self.told, most));

@@ -181,3 +181,21 @@ fn a_groups_beginning_that_is_not_its_first_waits_for_the_backlog() {
         assert_eq!(tracks.live(&push(conversation, seq, 2, "x")), Verdict::Write, "{conversation} {seq:?}");
     }
 }
+
+#[test]
+fn an_own_frame_with_nothing_known_before_it_moves_the_cursor_for_the_newest_session_alone() {
+    let (mut tracks, mut notes) = (delivered(&[(talk(3), 4, 3, "a")]), Cursors::default());
+    assert!(moves(&mut tracks, &bare("a")).is_some());
+    tracks.own(talk(2), Seq(7), false, &who(), &mut notes);
+    tracks.own(talk(2), Seq(8), false, &who(), &mut notes);
+    tracks.own(talk(3), Seq(5), false, &who(), &mut notes);
+    tracks.complete(&who(), &mut notes);
+    tracks.own(talk(2), Seq(9), false, &who(), &mut notes);
+    let told: Vec<_> = notes.moves.iter().map(|one| (one.conv, one.seq.0, one.newest)).collect();
+    let mine = Some(who().session);
+    assert_eq!(
+        told,
+        [(talk(2), 7, mine), (talk(2), 8, mine), (talk(3), 5, None), (talk(2), 9, None)],
+        "what was written before it, or a backlog read to its end, makes it certain"
+    );
+}

@@ -22,6 +22,9 @@ pub(super) struct Track {
     pub own: Vec<Seq>,
     /// The furthest delivery that was only noted.
     pub noted: Option<Seq>,
+    /// The position was taken from an own frame, with nothing known before it. It is right as long as the session is its
+    /// device's newest: what another one was sent in its place it cannot know.
+    pub guessed: bool,
     /// The cursor as last reported.
     reported: Seq,
     /// Once the collector has flushed this generation, that report is stored.
@@ -50,6 +53,7 @@ impl Track {
             pending: VecDeque::new(),
             own: Vec::new(),
             noted: None,
+            guessed: false,
             reported: Seq(first.0 - 1),
             reported_in: 0,
         }
@@ -94,6 +98,7 @@ impl Track {
                 device: who.device.clone(),
                 conv: conversation,
                 seq: cursor,
+                newest: self.guessed.then_some(who.session),
             });
         }
     }
