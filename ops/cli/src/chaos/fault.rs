@@ -216,6 +216,15 @@ impl Action {
             Self::Flush | Self::Freeze(..) | Self::Cut(..) | Self::Reconnect(_) => false,
         }
     }
+
+    /// Whether the broker's files are removed.
+    pub fn wipes(&self) -> bool {
+        match self {
+            Self::Wipe => true,
+            Self::Both(one, other) => one.wipes() || other.wipes(),
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Display for Action {

@@ -4,14 +4,14 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::history::{Answer, AttemptNo, DeviceNo, History, TalkNo, What};
 
 pub use rows::{Row, Rows};
 
-/// How many examples of violations are written down.
-const EXAMPLES: usize = 40;
+/// How many examples of one kind of violation are written down.
+const EXAMPLES: usize = 5;
 
 /// Something that was lost, by when its sending began: in which third of the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,6 +58,9 @@ pub struct Verdict {
     pub reordered: u64,
     /// Violation: two messages of one device in a conversation, numbered in another order than they were sent in.
     pub reordered_sender: u64,
+    /// Violation: the same, where the earlier one waited in a stream that was wiped and was sent again behind the
+    /// later one.
+    pub reordered_by_wipe: u64,
     /// Violation: delivered or stored, never attempted.
     pub phantom: u64,
     /// Violation: acked or shown with another `seq` than its row has, or a number missing in a conversation.
@@ -66,6 +69,8 @@ pub struct Verdict {
     pub ended: u64,
     /// The first violations, for people.
     pub examples: Vec<String>,
+    /// How many examples there are of each kind.
+    named: BTreeMap<&'static str, usize>,
 }
 
 impl Verdict {
@@ -75,7 +80,7 @@ impl Verdict {
     }
 
     /// Every kind of violation with its count.
-    pub fn violations(&self) -> [(&'static str, u64); 11] {
+    pub fn violations(&self) -> [(&'static str, u64); 12] {
         [
             ("lost_rows", self.lost_rows.sum()),
             ("lost_deliveries", self.lost_deliveries.sum()),
@@ -83,6 +88,7 @@ impl Verdict {
             ("stored_twice", self.stored_twice),
             ("reordered", self.reordered),
             ("reordered_sender", self.reordered_sender),
+            ("reordered_by_wipe", self.reordered_by_wipe),
             ("phantom", self.phantom),
             ("misnumbered", self.misnumbered),
             ("refused", self.refused),
@@ -91,9 +97,10 @@ impl Verdict {
         ]
     }
 
-    fn example(&mut self, text: impl FnOnce() -> String) {
-        if self.examples.len() < EXAMPLES {
-            self.examples.push(text());
+    fn example(&mut self, kind: &'static str, text: impl FnOnce() -> String) {
+        if self.named.get(kind).is_none_or(|count| *count < EXAMPLES) {
+            *self.named.entry(kind).or_default() += 1;
+            self.examples.push(format!("{kind}: {}", text()));
         }
     }
 }
@@ -107,7 +114,7 @@ pub fn judge(history: &History, rows: &Rows) -> Verdict {
     judge.senders();
     judge.verdict.ended = history.ended.len() as u64;
     for ended in &history.ended {
-        judge.verdict.example(|| format!("a client ended: {ended}"));
+        judge.verdict.example("clients_ended", || ended.clone());
     }
     judge.verdict
 }
@@ -122,13 +129,13 @@ impl Judge<'_> {
     fn rows(&mut self) {
         self.verdict.stored = self.rows.stored();
         for problem in self.rows.problems() {
-            match problem {
-                rows::Problem::Twice(..) => self.verdict.stored_twice += 1,
-                rows::Problem::Foreign(..) => self.verdict.phantom += 1,
-                rows::Problem::Gap(..) => self.verdict.misnumbered += 1,
-            }
-            let text = problem.describe(self.history);
-            self.verdict.example(|| text);
+            let (count, kind) = match problem {
+                rows::Problem::Twice(..) => (&mut self.verdict.stored_twice, "stored_twice"),
+                rows::Problem::Foreign(..) => (&mut self.verdict.phantom, "phantom"),
+                rows::Problem::Gap(..) => (&mut self.verdict.misnumbered, "misnumbered"),
+            };
+            *count += 1;
+            self.verdict.example(kind, || problem.describe(self.history));
         }
     }
 
@@ -139,26 +146,32 @@ impl Judge<'_> {
             match attempt.answer {
                 Answer::None => {
                     self.verdict.unanswered += 1;
-                    let said = self.describe(number);
-                    self.verdict.example(|| format!("never answered: {said} (its row: {row:?})"));
+                    let history = self.history;
+                    self.verdict.example("unanswered", || {
+                        format!("{} (its row: {row:?})", describe(history, number))
+                    });
                 }
                 Answer::Refused => {
                     self.verdict.refused += 1;
-                    let said = self.describe(number);
-                    self.verdict.example(|| format!("refused: {said} (its row: {row:?})"));
+                    let history = self.history;
+                    self.verdict
+                        .example("refused", || format!("{} (its row: {row:?})", describe(history, number)));
                 }
                 Answer::Stored { seq, .. } => {
                     self.verdict.acked += 1;
-                    let said = self.describe(number);
+                    let history = self.history;
                     match row {
                         None => {
                             *third(&mut self.verdict.lost_rows, number, self.history.attempts.len()) += 1;
-                            self.verdict
-                                .example(|| format!("acked as {seq}, and has no row in PostgreSQL: {said}"));
+                            self.verdict.example("lost_rows", || {
+                                format!("acked as {seq}, and has no row: {}", describe(history, number))
+                            });
                         }
                         Some(row) if row != seq => {
                             self.verdict.misnumbered += 1;
-                            self.verdict.example(|| format!("acked as {seq}, its row is {row}: {said}"));
+                            self.verdict.example("misnumbered", || {
+                                format!("acked as {seq}, its row is {row}: {}", describe(history, number))
+                            });
                         }
                         Some(_) => {}
                     }
@@ -191,33 +204,34 @@ impl Judge<'_> {
                 .is_some_and(|talk| talk.devices.contains(&device));
             if it.what == What::Foreign || !takes_part {
                 self.verdict.phantom += 1;
-                self.verdict.example(|| {
+                self.verdict.example("phantom", || {
                     format!("{name} was shown {at} {seq}, which nobody sent there: {:?}", it.what)
                 });
                 continue;
             }
             if numbers.insert((it.talk, it.seq), ()).is_some() {
                 self.verdict.doubled += 1;
-                self.verdict.example(|| format!("{name} was shown {at} {seq} twice"));
+                self.verdict.example("doubled", || format!("{name} was shown {at} {seq} twice"));
                 continue;
             }
             let high = highest.entry(it.talk).or_default();
             if it.seq < *high {
                 self.verdict.reordered += 1;
-                self.verdict.example(|| format!("{name} was shown {at} {seq} after {high}"));
+                self.verdict.example("reordered", || format!("{name} was shown {at} {seq} after {high}"));
             }
             *high = (*high).max(it.seq);
             if let What::Attempt(number) = it.what {
                 if let Some(other) = attempts.insert(number, it.seq) {
                     self.verdict.stored_twice += 1;
-                    self.verdict.example(|| {
+                    self.verdict.example("stored_twice", || {
                         format!("{name} was shown attempt {number} as {at} {other} and as {seq}")
                     });
                 } else if rows.seq_of(number).is_some_and(|row| row != it.seq) {
                     self.verdict.misnumbered += 1;
                     let row = rows.seq_of(number);
-                    self.verdict
-                        .example(|| format!("{name} was shown {at} {seq}, whose row has the number {row:?}"));
+                    self.verdict.example("misnumbered", || {
+                        format!("{name} was shown {at} {seq}, whose row has the number {row:?}")
+                    });
                 }
             }
         }
@@ -237,8 +251,9 @@ impl Judge<'_> {
             if to_be_shown && !shown.contains_key(&number) {
                 *third(&mut self.verdict.lost_deliveries, number, history.attempts.len()) += 1;
                 let name = &history.devices[usize::from(device)].name;
-                let said = self.describe(number);
-                self.verdict.example(|| format!("{name} was never shown number {seq}: {said}"));
+                self.verdict.example("lost_deliveries", || {
+                    format!("{name} was never shown number {seq}: {}", describe(history, number))
+                });
             }
         }
     }
@@ -250,36 +265,37 @@ impl Judge<'_> {
             let Some(seq) = self.rows.seq_of(number) else { continue };
             let last = last.entry((attempt.device, attempt.talk)).or_insert((number, seq));
             if seq < last.1 {
-                self.verdict.reordered_sender += 1;
-                let (before, said) = (*last, self.describe(number));
-                self.verdict.example(|| {
-                    format!(
-                        "sent after attempt {}, which is number {}, and has number {seq}: {said}",
-                        before.0, before.1
-                    )
+                let history = self.history;
+                let (count, kind) = if history.waited_in_a_wiped_stream(last.0) {
+                    (&mut self.verdict.reordered_by_wipe, "reordered_by_wipe")
+                } else {
+                    (&mut self.verdict.reordered_sender, "reordered_sender")
+                };
+                *count += 1;
+                self.verdict.example(kind, || {
+                    let (before, after) = (describe(history, last.0), describe(history, number));
+                    format!("number {seq} was sent after number {}: {after}; before: {before}", last.1)
                 });
             } else {
                 *last = (number, seq);
             }
         }
     }
+}
 
-    fn describe(&self, number: AttemptNo) -> String {
-        let Some(attempt) = self.history.attempts.get(number as usize) else {
-            return format!("attempt {number}");
-        };
-        let device = self.history.devices.get(usize::from(attempt.device)).map_or("?", |it| &it.name);
-        let talk = self.history.conversations.get(usize::from(attempt.talk)).map(|talk| talk.key.to_string());
-        let answered = match attempt.answer {
-            Answer::Stored { at_ms, .. } => format!(", acked at {:.1} s", f64::from(at_ms) / 1e3),
-            Answer::None | Answer::Refused => String::new(),
-        };
-        format!(
-            "attempt {number} of {device} to {} at {:.1} s{answered}",
-            talk.unwrap_or_default(),
-            f64::from(attempt.at_ms) / 1e3
-        )
-    }
+fn describe(history: &History, number: AttemptNo) -> String {
+    let Some(attempt) = history.attempts.get(number as usize) else { return format!("attempt {number}") };
+    let device = history.devices.get(usize::from(attempt.device)).map_or("?", |it| &it.name);
+    let talk = history.conversations.get(usize::from(attempt.talk)).map(|talk| talk.key.to_string());
+    let answered = match attempt.answer {
+        Answer::Stored { at_ms, .. } => format!(", acked at {:.1} s", f64::from(at_ms) / 1e3),
+        Answer::None | Answer::Refused => String::new(),
+    };
+    format!(
+        "attempt {number} of {device} to {} at {:.1} s{answered}",
+        talk.unwrap_or_default(),
+        f64::from(attempt.at_ms) / 1e3
+    )
 }
 
 fn third(lost: &mut Lost, number: AttemptNo, of: usize) -> &mut u64 {

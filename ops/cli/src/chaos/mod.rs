@@ -161,7 +161,11 @@ async fn inject_all(
         if let Err(error) = inject::inject(world, people, &planned.action).await {
             broken.push(format!("{what}: {error:#}"));
         }
-        done.push(Done { fault, what, at_ms, healed_ms: record.now_ms() });
+        let healed_ms = record.now_ms();
+        if planned.action.wipes() {
+            record.history().wipes.push((at_ms, healed_ms));
+        }
+        done.push(Done { fault, what, at_ms, healed_ms });
     }
     (done, forgotten, broken)
 }
