@@ -28,6 +28,12 @@ pub struct History {
     pub disconnects: u64,
     /// When the broker's files were removed: from and until, milliseconds since the run's begin.
     pub wipes: Vec<(u32, u32)>,
+    /// Deliveries that a device which had been away was given again, and dropped.
+    pub repeats: u64,
+    /// How often a device went away and came back.
+    pub returns: u64,
+    /// What devices that go away have saved, one bit a number.
+    has: HashMap<(DeviceNo, TalkNo), Vec<u64>>,
     /// Attempts' deliveries shown, a device.
     pub shown_attempts: Vec<u64>,
     numbers: HashMap<Conversation, TalkNo>,
@@ -156,6 +162,24 @@ impl History {
             *count += u64::from(matches!(shown.what, What::Attempt(_)));
             row.push(shown);
         }
+    }
+
+    /// A device that goes away and forgets is given a delivery: it drops what it has saved, by the protocol's rule.
+    pub fn show_once(&mut self, device: DeviceNo, shown: Shown) {
+        let bits = self.has.entry((device, shown.talk)).or_default();
+        // A number beyond any that this run can give is nothing to make room for: the judge is to see it.
+        let (at, bit) = ((shown.seq / 64) as usize, 1_u64 << (shown.seq % 64));
+        if at <= self.attempts.len() {
+            if bits.len() <= at {
+                bits.resize(at + 1, 0);
+            }
+            if bits[at] & bit != 0 {
+                self.repeats += 1;
+                return;
+            }
+            bits[at] |= bit;
+        }
+        self.show(device, shown);
     }
 
     /// How many attempts' deliveries each device is to be shown, by what is acked.

@@ -29,6 +29,9 @@ pub struct Ledger {
     clients: usize,
     conversations: usize,
     disconnects: u64,
+    /// Times that a device went away and came back, and what it was given again then.
+    returns: u64,
+    repeats: u64,
     rest_ms: u64,
     /// What went wrong beside what the judge sees.
     pub broken: Vec<String>,
@@ -156,6 +159,8 @@ impl Ledger {
             clients: history.devices.len(),
             conversations: history.conversations.len(),
             disconnects: history.disconnects,
+            returns: history.returns,
+            repeats: history.repeats,
             rest_ms: u64::try_from(rest.took.as_millis()).unwrap_or(u64::MAX),
             broken: parts.broken,
             versions: parts.versions,

@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
+use shared::client::Client;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -172,7 +173,7 @@ async fn inject_all(
 
 async fn close(people: &People, tasks: &mut tokio::task::JoinSet<()>) {
     let all = async {
-        futures::future::join_all(people.clients().map(|client| client.close())).await;
+        futures::future::join_all(people.clients().iter().map(Client::close)).await;
         while tasks.join_next().await.is_some() {}
     };
     // What does not close is dropped with the process; the record is complete.

@@ -1,5 +1,6 @@
 //! The users of a run: registered, logged in on one or two devices, in pairs and groups.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -22,6 +23,8 @@ const AT_ONCE: usize = 8;
 /// Every so-manieth user has a second device, every so-manieth device is slow.
 const TWO_DEVICES: usize = 3;
 const SLOW: usize = 7;
+/// And every so-manieth goes away and comes back.
+const LEAVES: usize = 5;
 /// Members of a group beside its creator.
 const MEMBERS: (u64, u64) = (4, 7);
 
@@ -35,8 +38,14 @@ pub struct People {
 /// One device.
 #[derive(Debug)]
 pub struct Person {
-    /// Its client.
-    pub client: Client,
+    /// Its client; another one after each time it was away.
+    pub client: Arc<Mutex<Client>>,
+    /// How it connects.
+    pub options: ClientOptions,
+    /// Whose it is.
+    pub user: UserId,
+    /// It goes away now and then, forgets what it has not saved, and comes back.
+    pub leaves: bool,
     /// Its number.
     pub device: DeviceNo,
     /// It takes its deliveries slowly, and now and then not at all for a while.
@@ -46,9 +55,16 @@ pub struct Person {
 }
 
 impl People {
-    /// All clients.
-    pub fn clients(&self) -> impl Iterator<Item = &Client> {
-        self.devices.iter().map(|person| &person.client)
+    /// All clients as they are now.
+    pub fn clients(&self) -> Vec<Client> {
+        self.devices.iter().map(Person::client).collect()
+    }
+}
+
+impl Person {
+    /// Its client as it is now.
+    pub fn client(&self) -> Client {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -67,14 +83,17 @@ pub async fn gather(
         for it in user {
             let device = history.device(it.client.user(), format!("{}/{}", it.client.user(), it.name));
             let slow = usize::from(device) % SLOW == SLOW - 1;
-            devices.push(Person { client: it.client, device, slow, talks: Vec::new() });
+            let leaves = usize::from(device) % LEAVES == LEAVES - 1;
+            let (user, client) = (it.client.user(), Arc::new(Mutex::new(it.client)));
+            let options = it.options;
+            devices.push(Person { client, options, user, device, slow, leaves, talks: Vec::new() });
             events.push(it.events);
         }
     }
     for pair in ids.chunks_exact(2) {
         let talk = history.talk(Conversation::direct(pair[0], pair[1]), pair);
         for person in &mut devices {
-            match pair.iter().position(|id| *id == person.client.user()) {
+            match pair.iter().position(|id| *id == person.user) {
                 Some(0) => person.talks.push((talk, Target::User(pair[1]))),
                 Some(_) => person.talks.push((talk, Target::User(pair[0]))),
                 None => {}
@@ -91,6 +110,7 @@ pub async fn gather(
 struct Connected {
     client: Client,
     events: Events,
+    options: ClientOptions,
     name: String,
 }
 
@@ -111,11 +131,12 @@ async fn user(number: usize, edges: &[[String; 3]]) -> Result<Vec<Connected>> {
             resend_after: Duration::from_secs(5),
             heartbeat: Duration::from_secs(5),
             heartbeat_answer: Duration::from_secs(5),
+            first_login: Duration::from_secs(120),
             backoff: Backoff { first: Duration::from_millis(200), max: Duration::from_secs(2) },
             ..ClientOptions::of_login(&api, &login, Device::new(&name)?)
         };
-        let (client, events) = Client::connect(options).await.context("connecting")?;
-        devices.push(Connected { client, events, name });
+        let (client, events) = Client::connect(options.clone()).await.context("connecting")?;
+        devices.push(Connected { client, events, options, name });
     }
     Ok(devices)
 }
@@ -130,16 +151,15 @@ async fn group(
     let mut users = ids.to_vec();
     random.shuffle(&mut users);
     users.truncate(usize::try_from(random.between(MEMBERS.0, MEMBERS.1))? + 1);
-    let creator =
-        devices.iter().find(|it| Some(&it.client.user()) == users.first()).context("nobody is there")?;
+    let creator = devices.iter().find(|it| Some(&it.user) == users.first()).context("nobody is there")?;
     let ask = Ask::CreateGroup {
         name: format!("chaos {number}"),
         members: users.iter().skip(1).copied().collect(),
     };
-    let made = creator.client.request(ask).await.context("making a group")?;
+    let made = creator.client().request(ask).await.context("making a group")?;
     let group = made.group_id.context("a group was made and has no id")?;
     let talk = history.talk(Conversation::Group(group), &users);
-    for person in devices.iter_mut().filter(|it| users.contains(&it.client.user())) {
+    for person in devices.iter_mut().filter(|it| users.contains(&it.user)) {
         person.talks.push((talk, Target::Group(group)));
     }
     Ok(())
