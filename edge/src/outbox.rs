@@ -109,8 +109,12 @@ impl Outbox {
         }
         let size = item.size();
         let page = matches!(item, Item::Page(_));
+        // Answers are held by their bytes alone: a client that sends fast gets thousands in one batch, and no backlog
+        // brings one that was dropped.
+        let counted = !matches!(item, Item::Answer { .. });
         // A page is never dropped: there is at most one, and the session waits for it.
-        let room = page || (state.items.len() < capacity && state.bytes + size <= MAX_BYTES.max(size));
+        let room =
+            page || ((!counted || state.items.len() < capacity) && state.bytes + size <= MAX_BYTES.max(size));
         if room {
             state.bytes += size;
             state.items.push_back(item);

@@ -1,6 +1,6 @@
 //! HTTP calls and their answers.
 
-use std::sync::OnceLock;
+use std::{net::IpAddr, sync::OnceLock};
 
 use reqwest::{Client, Method, header};
 use toml::{Table, Value};
@@ -15,6 +15,7 @@ pub struct Call {
     token: Option<String>,
     body: String,
     json: bool,
+    from: Option<IpAddr>,
 }
 
 /// What came back.
@@ -36,7 +37,7 @@ impl Call {
     /// `method` and the whole URL.
     pub fn new(method: &str, url: String) -> Self {
         let method = method.parse().expect("tests name real methods");
-        Self { method, url, token: None, body: String::new(), json: false }
+        Self { method, url, token: None, body: String::new(), json: false, from: None }
     }
 
     /// With the token as a cookie.
@@ -70,6 +71,12 @@ impl Call {
         self
     }
 
+    /// From this address of this machine. It also claims to be passed on for another, which is not to be believed.
+    pub fn from(mut self, address: [u8; 4]) -> Self {
+        self.from = Some(address.into());
+        self
+    }
+
     /// Asks for JSON.
     pub fn json(mut self) -> Self {
         self.json = true;
@@ -88,13 +95,19 @@ impl Call {
     pub async fn try_send(self) -> Result<Reply, String> {
         static CLIENT: OnceLock<Client> = OnceLock::new();
         // No connection is kept: under `cargo test` each test has a runtime of its own.
-        let client = CLIENT.get_or_init(|| {
-            Client::builder().pool_max_idle_per_host(0).build().expect("a client without TLS can be made")
-        });
+        let make = |from| Client::builder().pool_max_idle_per_host(0).local_address(from).build();
+        let client = match self.from {
+            Some(_) => &make(self.from).expect("a client without TLS can be made"),
+            None => CLIENT.get_or_init(|| make(None).expect("a client without TLS can be made")),
+        };
         let what = format!("{} {}", self.method, self.url);
         let mut request = client.request(self.method, &self.url);
         if let Some(token) = &self.token {
             request = request.header(header::COOKIE, format!("token={token}"));
+        }
+        if self.from.is_some() {
+            request =
+                request.header(header::FORWARDED, "for=192.0.2.1").header("x-forwarded-for", "192.0.2.1");
         }
         if self.json {
             request = request.header(header::ACCEPT, "application/json");

@@ -86,6 +86,12 @@ impl Wire {
         self.stream.write_all(bytes).await.is_ok()
     }
 
+    /// The socket itself, for a test that reads and writes at the same time; nothing may have been read ahead.
+    pub fn into_stream(self) -> TcpStream {
+        assert!(self.buffer.is_empty() && self.waiting.is_empty(), "something came that was not looked at");
+        self.stream
+    }
+
     /// Ends the sending side; what the server still has to say can be read.
     pub async fn end(&mut self) {
         self.stream.shutdown().await.ok();
