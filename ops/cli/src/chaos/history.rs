@@ -46,6 +46,8 @@ pub struct Device {
     pub user: UserId,
     /// Its name for people: `12/d1`.
     pub name: String,
+    /// It goes away now and then: its messages may wait for its return.
+    pub leaves: bool,
 }
 
 /// One conversation.
@@ -110,8 +112,8 @@ pub enum What {
 
 impl History {
     /// A further device.
-    pub fn device(&mut self, user: UserId, name: String) -> DeviceNo {
-        self.devices.push(Device { user, name });
+    pub fn device(&mut self, user: UserId, name: String, leaves: bool) -> DeviceNo {
+        self.devices.push(Device { user, name, leaves });
         self.shown.push(Vec::new());
         self.shown_attempts.push(0);
         DeviceNo::try_from(self.devices.len() - 1).unwrap_or(DeviceNo::MAX)

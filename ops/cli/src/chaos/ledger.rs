@@ -205,7 +205,9 @@ fn number(count: u64) -> toml::Value {
 
 /// The faults with how long acks stayed away.
 fn timed(history: &History, faults: &[Done]) -> Vec<Fault> {
-    let acked = history.attempts.iter().filter_map(|it| match it.answer {
+    // What waits for its sender's return says nothing about the system.
+    let stays = |device: u16| history.devices.get(usize::from(device)).is_some_and(|device| !device.leaves);
+    let acked = history.attempts.iter().filter(|it| stays(it.device)).filter_map(|it| match it.answer {
         Answer::Stored { at_ms, .. } => Some((it.at_ms, at_ms)),
         Answer::None | Answer::Refused => None,
     });
@@ -244,7 +246,7 @@ mod tests {
     #[test]
     fn a_fault_is_timed_by_the_acks_around_it() {
         let mut history = History::default();
-        history.device(UserId(1), "1/d1".to_owned());
+        history.device(UserId(1), "1/d1".to_owned(), false);
         history.talk(Conversation::direct(UserId(1), UserId(2)), &[UserId(1)]);
         for (number, (begun, ack)) in
             (0..).zip([(0, 10), (100, 110), (900, 5_300), (5_100, 5_200), (6_000, 6_010)])

@@ -81,9 +81,10 @@ pub async fn gather(
     for user in users {
         ids.extend(user.first().map(|it| it.client.user()));
         for it in user {
-            let device = history.device(it.client.user(), format!("{}/{}", it.client.user(), it.name));
-            let slow = usize::from(device) % SLOW == SLOW - 1;
-            let leaves = usize::from(device) % LEAVES == LEAVES - 1;
+            let number = devices.len();
+            let (slow, leaves) = (number % SLOW == SLOW - 1, number % LEAVES == LEAVES - 1);
+            let name = format!("{}/{}", it.client.user(), it.name);
+            let device = history.device(it.client.user(), name, leaves);
             let (user, client) = (it.client.user(), Arc::new(Mutex::new(it.client)));
             let options = it.options;
             devices.push(Person { client, options, user, device, slow, leaves, talks: Vec::new() });

@@ -17,7 +17,7 @@ fn clean() -> Run {
     let mut history = History::default();
     let (one, two) = (UserId(1), UserId(2));
     for (user, name) in [(one, "1/d1"), (one, "1/d2"), (two, "2/d1")] {
-        history.device(user, name.to_owned());
+        history.device(user, name.to_owned(), false);
     }
     assert_eq!(history.talk(Conversation::direct(one, two), &[one, two]), DM);
     let mut rows = Vec::new();
@@ -145,7 +145,7 @@ fn what_nobody_sent_is_a_phantom() {
 #[test]
 fn a_delivery_to_someone_who_takes_no_part_is_a_phantom() {
     let mut run = clean();
-    let stranger = run.history.device(UserId(3), "3/d1".to_owned());
+    let stranger = run.history.device(UserId(3), "3/d1".to_owned(), false);
     let stolen = run.history.shown[0][0];
     run.history.shown[usize::from(stranger)].push(stolen);
     assert_eq!(run.found(), [("phantom", 1)]);
@@ -164,6 +164,17 @@ fn another_number_than_the_rows_is_found() {
     let mut run = clean();
     run.rows.push(Row { talk: DM, seq: 9, what: What::Request });
     assert_eq!(run.found(), [("misnumbered", 1)]);
+}
+
+#[test]
+fn a_device_that_comes_back_drops_what_it_has_saved() {
+    let mut run = clean();
+    let again = run.history.shown[2][1];
+    let new = Shown { seq: again.seq + 100, ..again };
+    for (shown, rows, repeats) in [(again, 1, 0), (again, 1, 1), (new, 2, 1), (again, 2, 2)] {
+        run.history.show_once(1, shown);
+        assert_eq!((run.history.shown[1].len() - 6, run.history.repeats), (rows, repeats));
+    }
 }
 
 #[test]
