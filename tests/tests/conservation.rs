@@ -10,7 +10,7 @@ use async_nats::jetstream::{self, message::StreamMessage};
 use shared::subject::{BatchKind, Lane};
 use tests::{
     harness::{Options, SOON, System, eventually},
-    people::{User, delivered, refused, stored},
+    people::{User, delivered, done, refused, stored},
     wire::{Got, Wire, body, kind, must_be},
 };
 use toml::Table;
@@ -69,8 +69,9 @@ impl Client {
         let frames = std::mem::take(&mut self.sent);
         self.send(frames).await;
         self.settled(self.count).await;
-        assert_eq!(self.answers, before, "what is sent again is answered as it was");
-        self.sent.clear();
+        for (id, _) in self.sent.drain(..) {
+            assert_eq!(self.answers[&id], before[&id], "what is sent again is answered as it was");
+        }
     }
 
     /// An answer may come again, the same; a delivery is shown once and in its order.
@@ -109,14 +110,12 @@ async fn a_worker_that_dies_between_any_two_steps_loses_and_doubles_nothing() {
     for (round, step) in Step::ALL.into_iter().enumerate() {
         let carol = system.user(&format!("carol{round}")).await;
         let mut c = Client::new(&system, &carol, 1).await;
-        a.wire
-            .done(
-                &format!("ask{round}"),
-                "add_contact",
-                &format!("to = {}\nmessage = \"hi\"", carol.id),
-                "seq = 1",
-            )
-            .await;
+        // Answers to what was repeated in the last round may still come, so this is not just the next thing that comes.
+        let ask = format!("ask{round}");
+        let keys = format!("t = \"add_contact\"\nto = {}\nmessage = \"hi\"", carol.id);
+        a.send(vec![(ask.clone(), format!("[[r]]\nid = \"{ask}\"\n{keys}"))]).await;
+        a.settled(a.count).await;
+        must_be(&done(&ask, "add_contact", "seq = 1"), &a.answers[&ask]);
         c.settled(1).await;
 
         system.workers[0].stop().await;
