@@ -1,5 +1,7 @@
 //! Sessions come, are registered again, and go.
 
+use std::time::Duration;
+
 use shared::{
     delivery::Delivery,
     ids::SessionNo,
@@ -7,6 +9,7 @@ use shared::{
         Close, Connect, ConnectBatch, ConnectReply, ConnectResult, Done, Register, Registered, Registration,
     },
 };
+use tokio::time::timeout;
 
 use super::{Calls, Fault, tell::ByNode};
 use crate::{
@@ -25,9 +28,15 @@ impl Calls {
     }
 }
 
+/// How long a login may take, less than an edge waits for it. One that is carried out after its edge has given it up
+/// takes a newer number than the login that succeeded elsewhere meanwhile, and throws that session out.
+const LOGIN: Duration = Duration::from_secs(4);
+
 /// `session.connect`: PostgreSQL decides, then the routes are written; the sessions replaced by these are told.
 pub(super) async fn connect(calls: &Calls, batch: ConnectBatch) -> Result<ConnectReply, Fault> {
-    let done = logins::connect(&calls.desk.pool, &batch.logins, calls.device_limits()).await?;
+    let done = timeout(LOGIN, logins::connect(&calls.desk.pool, &batch.logins, calls.device_limits())).await;
+    let done =
+        done.map_err(|_| Fault::Unavailable(format!("PostgreSQL has not answered within {LOGIN:?}")))??;
     let sessions: Vec<(&Connect, SessionNo)> = batch
         .logins
         .iter()
