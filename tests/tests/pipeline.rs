@@ -225,3 +225,35 @@ async fn fails_without_a_trace(warm: bool) {
     assert!(desk.seqs(&conversation).await.is_empty());
     desk.stores.drop_all().await;
 }
+
+/// A sort by fewer columns than the order needs leaves the rest to the plan: this many rows make it a partial one.
+#[tokio::test]
+async fn what_is_owed_comes_in_order_whatever_the_plan() {
+    let desk = Desk::open("owed").await;
+    desk.stores
+        .execute(
+            "INSERT INTO messages (conv, seq, sender, ts, kind, want, device, id, content, digest)
+             SELECT 'dm:1:' || c, s, c, 0, 0, 0, 'ipad', 'x', 'hello', decode(md5(c || ':' || s), 'hex')
+             FROM generate_series(2, 25) c, generate_series(1, 40) s",
+            &[],
+        )
+        .await;
+    desk.stores
+        .execute(
+            "INSERT INTO participants (user_id, conv, from_seq) SELECT 1, 'dm:1:' || c, 1 FROM generate_series(2, 25) c",
+            &[],
+        )
+        .await;
+    for table in ["messages", "participants", "cursors"] {
+        desk.stores.execute(&format!("ANALYZE {table}"), &[]).await;
+    }
+    let places = workers::store::owed::Places::new();
+    let (owed, more) =
+        workers::store::owed::owed(&desk.session, UserId(1), None, &places, 256).await.unwrap();
+    assert!(more);
+    let order: Vec<(String, i64)> =
+        owed.iter().map(|row| (row.conversation.to_string(), row.seq.0)).collect();
+    assert!(order.is_sorted(), "{order:?}");
+    assert_eq!(order.len(), 256);
+    desk.stores.drop_all().await;
+}
