@@ -6,10 +6,12 @@
 //! | [`document`] | runs the frames and calls that a Markdown file shows |
 //! | [`wire`] | a raw connection: bytes out, frames in, compared with the TOML a test expects |
 //! | [`people`] | users as tests need them: registered, with tokens, on the wire, doing everyday things |
+//! | [`away`] | messages to one who need not be there, and `/offline` |
 //! | [`tour`] | runs the shell blocks of the README |
 //! | [`web`] | HTTP calls and their answers |
 //! | [`pattern`] | "equal, except where the expected text says `…`" |
 
+pub mod away;
 pub mod document;
 pub mod harness;
 pub mod pattern;

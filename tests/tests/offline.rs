@@ -5,32 +5,11 @@
 use std::time::Duration;
 
 use tests::{
+    away::{ids, numbered, offline, send_numbered},
     harness::{SOON, System, before_and_after_restart, eventually},
-    people::{User, delivered},
-    web::Reply,
-    wire::{Wire, body},
+    people::delivered,
+    wire::body,
 };
-
-/// Sends `c = "number n"` for each n, from seq n on, to one who need not be there.
-async fn send_numbered(wire: &mut Wire, to: &User, numbers: std::ops::RangeInclusive<i64>) {
-    for n in numbers {
-        wire.say(&format!("m{n}"), to, &format!("number {n}"), n).await;
-    }
-}
-
-fn numbered(n: i64, to: &User, from: &User) -> String {
-    delivered(&format!("m{n}"), &format!("number {n}"), n, to, from, "phone")
-}
-
-async fn offline(system: &System, token: &str, query: &str, edge: usize) -> Reply {
-    let reply = system.call(edge, "GET", &format!("/offline{query}")).token(token).send().await;
-    assert_eq!(reply.status, 200, "{}", reply.text);
-    reply
-}
-
-fn ids(reply: &Reply) -> Vec<String> {
-    reply.entries("m").iter().map(|m| m["id"].as_str().unwrap().to_owned()).collect()
-}
 
 #[tokio::test]
 async fn what_was_sent_meanwhile_comes_at_login_in_order() {

@@ -18,7 +18,7 @@ use crate::{
         effect::{Effect, Outcome},
         run::{self, Rules},
     },
-    store::lanes::{self, Mark, Trial},
+    store::lanes::{self, Mark, Place},
 };
 
 /// Processes batches as one chunk, or, where it has crashed before, frame by frame.
@@ -62,7 +62,7 @@ pub(super) async fn process(
         .collect();
     let mut alone = false;
     for lane in &trying {
-        let trial = Trial { lane: *lane, stream_seq: first[lane], frame: -1 };
+        let trial = Place { lane: *lane, stream_seq: first[lane], frame: -1 };
         alone |= lanes::attempt(&to.session, trial).await? > TRIALS;
     }
     if alone {
@@ -119,8 +119,7 @@ async fn one_by_one(
     let mut dead = decoded.dead;
     let mut effects = Vec::new();
     for (mut item, place, payload) in decoded.items {
-        let trial = Trial { lane: place.lane, stream_seq: place.stream_seq, frame: place.frame };
-        let attempts = lanes::attempt(&to.session, trial).await?;
+        let attempts = lanes::attempt(&to.session, place).await?;
         if attempts > TRIALS {
             let reason = format!("it failed {TRIALS} times on its own");
             dead.push(Dead { place, fresh: item.fresh, reason, payload, accepted: Some(item.accepted) });
@@ -131,7 +130,7 @@ async fn one_by_one(
         let at: BTreeMap<Lane, u64> =
             to.lanes.get(&place.lane).map(|owned| (place.lane, owned.committed)).into_iter().collect();
         let marks = marks(to, &at);
-        effects.extend(commit(to, &[item], &marks, Some(trial)).await?);
+        effects.extend(commit(to, &[item], &marks, Some(place)).await?);
     }
     let mut marks = marks(to, reach);
     effects.extend(bury(to, &dead, &mut marks).await?);
@@ -144,7 +143,7 @@ async fn commit(
     to: &mut Committer,
     items: &[Item],
     marks: &[Mark],
-    trial: Option<Trial>,
+    trial: Option<Place>,
 ) -> Result<Vec<Effect>, SessionEnd> {
     let begun = Instant::now();
     let members = usize::try_from(to.shared.config.group.members).unwrap_or(usize::MAX);

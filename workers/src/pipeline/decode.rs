@@ -8,17 +8,7 @@ use shared::{
 };
 
 use super::Item;
-
-/// Where a frame stood in the stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    /// Its lane.
-    pub lane: Lane,
-    /// Its batch's place in the stream.
-    pub stream_seq: u64,
-    /// Its own place in the batch.
-    pub frame: i32,
-}
+use crate::store::lanes::Place;
 
 /// A frame to be set aside.
 #[derive(Debug, Clone)]

@@ -16,7 +16,7 @@ use crate::{
     store::{
         Session, StoreError,
         chunk::{contacts, messages},
-        lanes::{self, Mark, Trial},
+        lanes::{self, Mark, Place},
     },
 };
 
@@ -38,7 +38,7 @@ pub async fn commit(
     cache: &mut Cache,
     items: &[Item],
     marks: &[Mark],
-    trial: Option<Trial>,
+    trial: Option<Place>,
     rules: Rules,
 ) -> Result<Vec<Effect>, ChunkError> {
     match attempt(session, cache, items, marks, trial, rules, false).await {
@@ -61,7 +61,7 @@ async fn attempt(
     cache: &mut Cache,
     items: &[Item],
     marks: &[Mark],
-    trial: Option<Trial>,
+    trial: Option<Place>,
     rules: Rules,
     careful: bool,
 ) -> Result<Vec<Effect>, ChunkError> {

@@ -78,9 +78,9 @@ pub async fn mark(session: &Session, marks: &[Mark]) -> Result<(), StoreError> {
         .map(drop)
 }
 
-/// A chunk or a frame that is tried after a crash.
+/// Where something stood in the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Trial {
+pub struct Place {
     /// In which lane.
     pub lane: Lane,
     /// Its batch's place in the stream.
@@ -89,7 +89,7 @@ pub struct Trial {
     pub frame: i32,
 }
 
-impl Trial {
+impl Place {
     fn key(&self) -> (i32, i64, i32) {
         (i32::from(self.lane.0), i64::try_from(self.stream_seq).unwrap_or(i64::MAX), self.frame)
     }
@@ -100,7 +100,7 @@ impl Trial {
 ///
 /// # Errors
 /// The session's.
-pub async fn attempt(session: &Session, trial: Trial) -> Result<i32, StoreError> {
+pub async fn attempt(session: &Session, trial: Place) -> Result<i32, StoreError> {
     let (lane, seq, frame) = trial.key();
     let row = session.query_opt(ATTEMPT, &[&lane, &seq, &frame]).await?;
     // No row comes back for a trial that is done.
@@ -111,7 +111,7 @@ pub async fn attempt(session: &Session, trial: Trial) -> Result<i32, StoreError>
 ///
 /// # Errors
 /// The session's.
-pub async fn done(session: &Session, trial: Trial) -> Result<(), StoreError> {
+pub async fn done(session: &Session, trial: Place) -> Result<(), StoreError> {
     let (lane, seq, frame) = trial.key();
     session.execute(DONE, &[&lane, &seq, &frame]).await.map(drop)
 }

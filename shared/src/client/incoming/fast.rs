@@ -35,45 +35,36 @@ fn stored(lines: &mut Lines<'_>) -> Option<Incoming> {
 }
 
 fn message(lines: &mut Lines<'_>, raw: &Bytes) -> Option<Incoming> {
-    let (id, content) = (id(lines)?, unquoted(lines.value("c")?)?.into_owned());
-    let (ts, seq) = place(lines)?;
-    header(lines, "[m.to]")?;
-    let to = UserId(whole(lines.value("id")?)?);
-    header(lines, "[m.from]")?;
-    let (from, device) = sender(lines)?;
-    let conversation = Conversation::direct(from, to);
-    let (kind, content, raw) = (DeliveryKind::Message, Content::Text(content), raw.clone());
-    Some(Incoming::Delivery(Delivery {
-        kind,
-        conversation,
-        seq,
-        from,
-        device: Some(device),
-        id,
-        ts,
-        content,
-        raw,
-    }))
+    text(lines, raw, DeliveryKind::Message, |lines| {
+        header(lines, "[m.to]")?;
+        let to = UserId(whole(lines.value("id")?)?);
+        header(lines, "[m.from]")?;
+        let (from, device) = sender(lines)?;
+        Some((Conversation::direct(from, to), from, device))
+    })
 }
 
 fn group_message(lines: &mut Lines<'_>, raw: &Bytes) -> Option<Incoming> {
-    let (id, content) = (id(lines)?, unquoted(lines.value("c")?)?.into_owned());
+    text(lines, raw, DeliveryKind::GroupMessage, |lines| {
+        let conversation = Conversation::Group(GroupId(whole(lines.value("group")?)?));
+        header(lines, "[gm.from]")?;
+        let (from, device) = sender(lines)?;
+        Some((conversation, from, device))
+    })
+}
+
+/// A message of either kind; `parties` reads what follows `seq`.
+fn text<'a>(
+    lines: &mut Lines<'a>,
+    raw: &Bytes,
+    kind: DeliveryKind,
+    parties: impl FnOnce(&mut Lines<'a>) -> Option<(Conversation, UserId, Device)>,
+) -> Option<Incoming> {
+    let (id, content) = (id(lines)?, Content::Text(unquoted(lines.value("c")?)?.into_owned()));
     let (ts, seq) = place(lines)?;
-    let conversation = Conversation::Group(GroupId(whole(lines.value("group")?)?));
-    header(lines, "[gm.from]")?;
-    let (from, device) = sender(lines)?;
-    let (kind, content, raw) = (DeliveryKind::GroupMessage, Content::Text(content), raw.clone());
-    Some(Incoming::Delivery(Delivery {
-        kind,
-        conversation,
-        seq,
-        from,
-        device: Some(device),
-        id,
-        ts,
-        content,
-        raw,
-    }))
+    let (conversation, from, device) = parties(lines)?;
+    let (device, raw) = (Some(device), raw.clone());
+    Some(Incoming::Delivery(Delivery { kind, conversation, seq, from, device, id, ts, content, raw }))
 }
 
 fn id(lines: &mut Lines<'_>) -> Option<MessageId> {

@@ -165,7 +165,12 @@ pub async fn participate(session: &Session, who: &[Participant]) -> Result<(), S
     session.execute(PARTICIPATE, &[&users, &conversations, &from, &groups]).await.map(drop)
 }
 
-/// A stored row, as `reader` is shown it; for requests that are asked again.
+/// [`crate::store::rows::COLUMNS`] of one row.
+const STORED: &str = "
+SELECT m.conv, m.seq, m.sender, m.ts, m.kind, m.want, m.device, m.id, m.content, m.version_sender, m.version_target
+FROM messages m WHERE m.conv = $1 AND m.seq = $2";
+
+/// A stored row, to be read for whoever is shown it; `None`: retention has removed it.
 ///
 /// # Errors
 /// The session's.
@@ -174,15 +179,7 @@ pub async fn stored(
     conversation: Conversation,
     seq: Seq,
 ) -> Result<Option<tokio_postgres::Row>, StoreError> {
-    const SQL: &str = const_format_columns();
-    session.query_opt(SQL, &[&conversation.to_string(), &seq.0]).await
-}
-
-/// [`rows::COLUMNS`] of one row.
-const fn const_format_columns() -> &'static str {
-    "SELECT m.conv, m.seq, m.sender, m.ts, m.kind, m.want, m.device, m.id, m.content, m.version_sender,
-            m.version_target
-     FROM messages m WHERE m.conv = $1 AND m.seq = $2"
+    session.query_opt(STORED, &[&conversation.to_string(), &seq.0]).await
 }
 
 #[cfg(test)]
@@ -192,7 +189,6 @@ mod tests {
 
     #[test]
     fn the_columns_are_those_that_rows_are_read_by() {
-        let squeezed: String = const_format_columns().split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(squeezed.contains(rows::COLUMNS), "{squeezed}");
+        assert!(STORED.contains(rows::COLUMNS), "{STORED}");
     }
 }
