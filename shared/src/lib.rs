@@ -13,6 +13,7 @@
 //! | [`config`] | layered configuration: default, file, environment, command line |
 //! | [`telemetry`] | logs, metric names, the metrics and health endpoint |
 //! | [`client`] | the Rust client library |
+//! | [`seeded`] | random histories for tests, each with a seed that replays it |
 
 pub mod client;
 pub mod command;
@@ -23,5 +24,6 @@ pub mod frame;
 pub mod ids;
 pub mod message;
 pub mod rpc;
+pub mod seeded;
 pub mod subject;
 pub mod telemetry;

@@ -108,6 +108,9 @@ pub async fn release(client: &Client, class: i32, lane: Lane) -> Result<(), Erro
 }
 
 #[cfg(test)]
+mod model;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
