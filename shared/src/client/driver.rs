@@ -1,6 +1,9 @@
 //! The task behind a client: connects, runs sessions one after the other, and says how it ended.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -51,11 +54,12 @@ pub struct State {
     pub closing: CancellationToken,
 }
 
-/// Starts the task. The receiver tells how the first login went.
+/// Starts the task. The receiver tells how the first login went; `written` counts what is written.
 pub fn start(
     options: Options,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<Event>,
+    written: Arc<AtomicU64>,
     closing: CancellationToken,
     closed: CancellationToken,
 ) -> oneshot::Receiver<Result<(), ConnectError>> {
@@ -65,7 +69,7 @@ pub fn start(
         commands,
         events,
         inbox: VecDeque::new(),
-        outstanding: Outstanding::default(),
+        outstanding: Outstanding::counted(written),
         seen: Seen::default(),
         acked: Seen::default(),
         closing: closing.clone(),

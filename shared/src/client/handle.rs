@@ -41,6 +41,7 @@ struct Shared {
     commands: mpsc::Sender<Command>,
     window: Arc<Semaphore>,
     ids: Ids,
+    written: Arc<AtomicU64>,
     closing: CancellationToken,
     closed: CancellationToken,
 }
@@ -130,8 +131,9 @@ impl Client {
         let (commands, receiver) = mpsc::channel(window + ACKS);
         let (sender, events) = mpsc::channel(options.events.max(1));
         let (closing, closed) = (CancellationToken::new(), CancellationToken::new());
-        let user = options.user;
-        let first = driver::start(options, receiver, sender, closing.clone(), closed.clone());
+        let (user, written) = (options.user, Arc::default());
+        let first =
+            driver::start(options, receiver, sender, Arc::clone(&written), closing.clone(), closed.clone());
         // Should the caller stop waiting, the driver is not to go on without it.
         let unless_dropped = closing.clone().drop_guard();
         first
@@ -139,13 +141,19 @@ impl Client {
             .unwrap_or(Err(ConnectError::Unreachable { within: Duration::ZERO, last: "stopped".into() }))?;
         unless_dropped.disarm();
         let window = Arc::new(Semaphore::new(window));
-        let shared = Arc::new(Shared { user, commands, window, ids: Ids::new(), closing, closed });
+        let shared = Arc::new(Shared { user, commands, window, ids: Ids::new(), written, closing, closed });
         Ok((Self { shared }, Events { receiver: events }))
     }
 
     /// Who this is.
     pub fn user(&self) -> UserId {
         self.shared.user
+    }
+
+    /// Messages and requests written so far, each one as often as it was written: servers can have accepted no more from
+    /// this client. Fewer, where a connection broke with some of them under way.
+    pub fn written(&self) -> u64 {
+        self.shared.written.load(Ordering::Relaxed)
     }
 
     /// Sends a message and waits until it is stored, over reconnects, for as long as it takes.

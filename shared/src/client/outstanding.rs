@@ -1,6 +1,12 @@
 //! What was sent and has no answer yet, in the order of sending: what a reconnect sends again.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use bytes::BytesMut;
 use tokio::{
@@ -50,6 +56,7 @@ impl Waiter {
 #[derive(Debug, Default)]
 pub struct Outstanding {
     queue: VecDeque<Sent>,
+    written: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -59,14 +66,21 @@ struct Sent {
 }
 
 impl Outstanding {
+    /// Nothing yet; what is written is counted here, each time anew.
+    pub fn counted(written: Arc<AtomicU64>) -> Self {
+        Self { queue: VecDeque::new(), written }
+    }
+
     /// Writes it and remembers it.
     pub fn send(&mut self, outgoing: Outgoing, now: Instant, out: &mut BytesMut) {
+        self.written.fetch_add(1, Ordering::Relaxed);
         out.extend_from_slice(&outgoing.frame);
         self.queue.push_back(Sent { outgoing, at: now });
     }
 
     /// Writes everything again, in order.
     pub fn send_again(&mut self, now: Instant, out: &mut BytesMut) {
+        self.written.fetch_add(self.queue.len() as u64, Ordering::Relaxed);
         for sent in &mut self.queue {
             out.extend_from_slice(&sent.outgoing.frame);
             sent.at = now;

@@ -153,7 +153,7 @@ async fn commit(
     match done {
         Ok(effects) => {
             Metric::WorkerChunks.counter(&[("result", "ok")]).increment(1);
-            count(&effects);
+            count(items, &effects);
             Ok(effects)
         }
         Err(error) => {
@@ -163,9 +163,11 @@ async fn commit(
     }
 }
 
-fn count(effects: &[Effect]) {
+/// As the lanes' own counts: what was committed before is not counted again. Where a connection broke in the very commit
+/// it is not counted at all; the lanes' counts are exact there too.
+fn count(items: &[Item], effects: &[Effect]) {
     let (mut stored, mut duplicate) = (0, 0);
-    for effect in effects {
+    for (_, effect) in items.iter().zip(effects).filter(|(item, _)| item.fresh) {
         match effect.outcome {
             Outcome::Stored => stored += 1,
             Outcome::Duplicate => duplicate += 1,
@@ -186,7 +188,7 @@ async fn bury(to: &Committer, dead: &[Dead], marks: &mut [Mark]) -> Result<Vec<E
     for frame in dead {
         let stream = to.lanes.get(&frame.place.lane).map_or("", |owned| &owned.stream);
         probation::set_aside(&to.shared.js, &to.shared.subjects, stream, frame).await?;
-        Metric::WorkerFrames.counter(&[("outcome", "dead")]).increment(1);
+        Metric::WorkerFrames.counter(&[("outcome", "dead")]).increment(u64::from(frame.fresh));
         if let Some(mark) = marks.iter_mut().find(|mark| mark.lane == frame.place.lane.0)
             && frame.fresh
         {
