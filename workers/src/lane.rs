@@ -9,6 +9,7 @@ pub mod committer;
 pub mod finish;
 pub mod ownership;
 pub mod probation;
+mod reach;
 pub mod source;
 
 use shared::subject::Lane;

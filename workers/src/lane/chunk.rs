@@ -1,6 +1,6 @@
 //! A committer's chunk: taken apart, tried, committed, handed on.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use async_nats::jetstream::message::Acker;
 use shared::{subject::Lane, telemetry::Metric};
@@ -9,6 +9,7 @@ use super::{
     Pulled,
     committer::{Committer, SessionEnd},
     probation::{self, TRIALS},
+    reach::Reach,
 };
 use crate::{
     fail::{self, Step},
@@ -32,37 +33,24 @@ pub(super) async fn process(
 ) -> Result<(), SessionEnd> {
     fail::reached(Step::Pulled);
     let mut decoded = Decoded::default();
-    let mut reach: BTreeMap<Lane, u64> = BTreeMap::new();
-    let mut first: BTreeMap<Lane, u64> = BTreeMap::new();
+    let mut reach = Reach::default();
     let mut ackers = Vec::with_capacity(batches.len());
     for Pulled { lane, stream, stream_seq, payload, acker, .. } in batches {
         let committed = committed(to, lane, &stream).await?;
-        decode::batch(
-            lane,
-            stream_seq,
-            stream_seq > committed,
-            &payload,
-            to.shared.config.nats.lanes,
-            &mut decoded,
-        );
-        first.entry(lane).or_insert(stream_seq);
-        // What was unacknowledged for long may come after newer ones.
-        let reached = reach.entry(lane).or_insert(committed);
-        *reached = stream_seq.max(*reached);
+        let fresh = reach.note(lane, stream_seq, committed);
+        decode::batch(lane, stream_seq, fresh, &payload, to.shared.config.nats.lanes, &mut decoded);
         ackers.push(acker);
     }
     fail::reached(Step::Decoded);
     Metric::WorkerChunkFrames.histogram(&[]).record((decoded.items.len() + decoded.dead.len()) as f64);
     Metric::WorkerChunkSeconds.histogram(&[("step", "decode")]).record(since.elapsed());
 
-    let trying: Vec<Lane> = first
-        .keys()
-        .copied()
-        .filter(|lane| to.lanes.get(lane).is_some_and(|owned| owned.probation))
-        .collect();
+    let first = reach.first();
+    let trying: Vec<(Lane, u64)> =
+        first.filter(|(lane, _)| to.lanes.get(lane).is_some_and(|owned| owned.probation)).collect();
     let mut alone = false;
-    for lane in &trying {
-        let trial = Place { lane: *lane, stream_seq: first[lane], frame: -1 };
+    for (lane, stream_seq) in &trying {
+        let trial = Place { lane: *lane, stream_seq: *stream_seq, frame: -1 };
         alone |= lanes::attempt(&to.session, trial).await? > TRIALS;
     }
     if alone {
@@ -72,9 +60,10 @@ pub(super) async fn process(
         together(to, decoded, &reach, ackers, since).await?;
     }
     if !trying.is_empty() {
-        lanes::forgive(&to.session, &trying).await?;
+        let tried: Vec<Lane> = trying.iter().map(|(lane, _)| *lane).collect();
+        lanes::forgive(&to.session, &tried).await?;
     }
-    for (lane, committed) in reach {
+    for (lane, committed) in reach.newest() {
         if let Some(owned) = to.lanes.get_mut(&lane) {
             owned.committed = committed;
             owned.probation = false;
@@ -96,11 +85,11 @@ async fn committed(to: &mut Committer, lane: Lane, stream: &Arc<str>) -> Result<
 async fn together(
     to: &mut Committer,
     decoded: Decoded,
-    reach: &BTreeMap<Lane, u64>,
+    reach: &Reach,
     ackers: Vec<Acker>,
     since: Instant,
 ) -> Result<(), SessionEnd> {
-    let mut marks = marks(to, reach);
+    let mut marks = marks(to, reach.newest());
     let mut effects = bury(to, &decoded.dead, &mut marks).await?;
     let items: Vec<Item> = decoded.items.into_iter().map(|(item, ..)| item).collect();
     effects.extend(commit(to, &items, &marks, None).await?);
@@ -112,7 +101,7 @@ async fn together(
 async fn one_by_one(
     to: &mut Committer,
     decoded: Decoded,
-    reach: &BTreeMap<Lane, u64>,
+    reach: &Reach,
     ackers: Vec<Acker>,
     since: Instant,
 ) -> Result<(), SessionEnd> {
@@ -127,12 +116,11 @@ async fn one_by_one(
         }
         // Done before, and what followed it crashed: answered and delivered again, and not counted again.
         item.fresh &= attempts > 0;
-        let at: BTreeMap<Lane, u64> =
-            to.lanes.get(&place.lane).map(|owned| (place.lane, owned.committed)).into_iter().collect();
-        let marks = marks(to, &at);
+        let at = to.lanes.get(&place.lane).map(|owned| (place.lane, owned.committed));
+        let marks = marks(to, at.into_iter());
         effects.extend(commit(to, &[item], &marks, Some(place)).await?);
     }
-    let mut marks = marks(to, reach);
+    let mut marks = marks(to, reach.newest());
     effects.extend(bury(to, &dead, &mut marks).await?);
     commit(to, &[], &marks, None).await?;
     let finisher = to.finisher.clone();
@@ -199,13 +187,12 @@ async fn bury(to: &Committer, dead: &[Dead], marks: &mut [Mark]) -> Result<Vec<E
     Ok(effects)
 }
 
-fn marks(to: &Committer, reach: &BTreeMap<Lane, u64>) -> Vec<Mark> {
+fn marks(to: &Committer, reach: impl Iterator<Item = (Lane, u64)>) -> Vec<Mark> {
     reach
-        .iter()
         .map(|(lane, committed)| Mark {
             lane: lane.0,
-            stream: to.lanes.get(lane).map_or_else(String::new, |owned| owned.stream.to_string()),
-            committed: i64::try_from(*committed).unwrap_or(i64::MAX),
+            stream: to.lanes.get(&lane).map_or_else(String::new, |owned| owned.stream.to_string()),
+            committed: i64::try_from(committed).unwrap_or(i64::MAX),
             ..Mark::default()
         })
         .collect()
