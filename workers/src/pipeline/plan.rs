@@ -46,6 +46,9 @@ pub fn stages(items: &[Item]) -> Vec<Stage> {
 }
 
 #[cfg(test)]
+mod model;
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use shared::{
