@@ -9,7 +9,8 @@ use super::random::Random;
 
 /// How long a store, an edge or the workers stay down.
 const DOWN: Duration = Duration::from_secs(15);
-/// How long a worker is frozen: PostgreSQL cuts a hung lane owner after `postgres.hung_seconds`, 3.
+/// How long a process is frozen. A worker: PostgreSQL cuts a hung lane owner after `postgres.hung_seconds`, 3. An
+/// edge: it is dead to the workers after `worker.node_dead_ms`, 3,000.
 const FROZEN: Duration = Duration::from_secs(8);
 /// How long a network is cut.
 const CUT: Duration = Duration::from_secs(10);
@@ -41,6 +42,8 @@ pub enum Fault {
     TermRedis,
     /// An edge down for 15 s.
     DownEdge,
+    /// A worker down for 15 s.
+    DownWorker,
     /// Every worker down for 15 s.
     DownWorkers,
     /// NATS down for 15 s.
@@ -55,10 +58,14 @@ pub enum Fault {
     WipeNats,
     /// A worker stopped for 8 s with SIGSTOP, then woken.
     FreezeWorker,
+    /// An edge stopped for 8 s, the same way.
+    FreezeEdge,
     /// An edge cut off from NATS for 10 s, by a network that swallows.
     CutEdge,
     /// A worker cut off from PostgreSQL for 10 s, the same way.
     CutWorker,
+    /// A worker cut off from NATS for 10 s, the same way.
+    CutWorkerNats,
     /// 30 % of the clients reconnect at once.
     Reconnect,
     /// Two other faults at once.
@@ -134,6 +141,7 @@ impl Plan {
             Fault::KillRedis => Action::Kill(store("redis")),
             Fault::TermRedis => Action::Term(store("redis")),
             Fault::DownEdge => Action::Down(vec![edge], DOWN),
+            Fault::DownWorker => Action::Down(vec![worker], DOWN),
             Fault::DownWorkers => {
                 Action::Down((1..=self.workers).map(|number| format!("w{number}")).collect(), DOWN)
             }
@@ -143,8 +151,10 @@ impl Plan {
             Fault::FlushRedis => Action::Flush,
             Fault::WipeNats => Action::Wipe,
             Fault::FreezeWorker => Action::Freeze(worker, FROZEN),
+            Fault::FreezeEdge => Action::Freeze(edge, FROZEN),
             Fault::CutEdge => Action::Cut(edge, "nats", CUT),
             Fault::CutWorker => Action::Cut(worker, "postgres", CUT),
+            Fault::CutWorkerNats => Action::Cut(worker, "nats", CUT),
             Fault::Reconnect => Action::Reconnect(self.random.next()),
             Fault::Two => {
                 let (one, other) = self.two();
@@ -189,12 +199,14 @@ impl Fault {
     /// What it works on.
     fn on(self) -> &'static str {
         match self {
-            Self::KillEdge | Self::TermEdge | Self::DownEdge | Self::CutEdge => "edge",
+            Self::KillEdge | Self::TermEdge | Self::DownEdge | Self::FreezeEdge | Self::CutEdge => "edge",
             Self::KillWorker
             | Self::TermWorker
+            | Self::DownWorker
             | Self::DownWorkers
             | Self::FreezeWorker
-            | Self::CutWorker => "worker",
+            | Self::CutWorker
+            | Self::CutWorkerNats => "worker",
             Self::KillNats | Self::TermNats | Self::DownNats | Self::WipeNats => "nats",
             Self::KillPostgres | Self::TermPostgres | Self::DownPostgres => "postgres",
             Self::KillRedis | Self::TermRedis | Self::DownRedis | Self::FlushRedis => "redis",
@@ -205,19 +217,7 @@ impl Fault {
 }
 
 impl Action {
-    /// Whether frames that the broker confirmed may be gone uncounted: an edge that ended took its count along, or the
-    /// broker's files are gone.
-    pub fn forgets_counts(&self) -> bool {
-        match self {
-            Self::Kill(name) | Self::Term(name) => name.starts_with('e'),
-            Self::Down(names, _) => names.iter().any(|name| name.starts_with('e')),
-            Self::Wipe => true,
-            Self::Both(one, other) => one.forgets_counts() || other.forgets_counts(),
-            Self::Flush | Self::Freeze(..) | Self::Cut(..) | Self::Reconnect(_) => false,
-        }
-    }
-
-    /// Whether the broker's files are removed.
+    /// Whether the broker's files are removed, and with them frames that it had confirmed.
     pub fn wipes(&self) -> bool {
         match self {
             Self::Wipe => true,

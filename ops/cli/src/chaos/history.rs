@@ -26,8 +26,10 @@ pub struct History {
     pub ended: Vec<String>,
     /// Connections lost, over all clients.
     pub disconnects: u64,
-    /// When the broker's files were removed: from and until, milliseconds since the run's begin.
-    pub wipes: Vec<(u32, u32)>,
+    /// Frames that clients which have ended since wrote, each time anew.
+    pub written: u64,
+    /// Requests that succeeded.
+    pub requests: u64,
     /// Deliveries that a device which had been away was given again, and dropped.
     pub repeats: u64,
     /// How often a device went away and came back.
@@ -145,16 +147,6 @@ impl History {
         if let Some(known) = self.attempts.get_mut(attempt as usize) {
             known.answer = answer;
         }
-    }
-
-    /// Whether the attempt was sent before a wipe of the broker's files had ended and answered after it had begun.
-    pub fn waited_in_a_wiped_stream(&self, attempt: AttemptNo) -> bool {
-        let Some(it) = self.attempts.get(attempt as usize) else { return false };
-        let answered = match it.answer {
-            Answer::Stored { at_ms, .. } => at_ms,
-            Answer::None | Answer::Refused => u32::MAX,
-        };
-        self.wipes.iter().any(|(from, until)| it.at_ms <= *until && answered >= *from)
     }
 
     /// A device was shown a delivery.

@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use super::fault::Action;
 use super::people::People;
 use super::random::Random;
+use super::watch::Watch;
 use super::world::World;
 use crate::record::{Kind, Process};
 
@@ -22,24 +23,33 @@ const SMART: Duration = Duration::from_secs(3);
 const RECONNECTING: usize = 30;
 
 /// Does it, waits for as long as it lasts, and returns once it is undone: processes run again, networks are whole.
-pub fn inject<'a>(world: &'a World, people: &'a People, action: &'a Action) -> BoxFuture<'a, Result<()>> {
+///
+/// The counters of an edge that is to end are read just before.
+pub fn inject<'a>(
+    world: &'a World,
+    people: &'a People,
+    watch: &'a Watch,
+    action: &'a Action,
+) -> BoxFuture<'a, Result<()>> {
     async move {
         match action {
             Action::Kill(name) => {
                 let process = world.process(name)?;
+                watch.before_its_end(&process).await;
                 process.identity.signal(Signal::SIGKILL)?;
                 world.is_back(&process).await
             }
             Action::Term(name) => {
                 let process = world.process(name)?;
+                watch.before_its_end(&process).await;
                 term(&process).await?;
                 world.is_back(&process).await
             }
-            Action::Down(names, time) => down(world, names, *time, || Ok(())).await,
+            Action::Down(names, time) => down(world, watch, names, *time, || Ok(())).await,
             Action::Wipe => {
                 let files = world.dir().join("nats").join("jetstream");
                 let remove = || std::fs::remove_dir_all(&files).with_context(|| files.display().to_string());
-                down(world, &["nats".to_owned()], Duration::ZERO, remove).await
+                down(world, watch, &["nats".to_owned()], Duration::ZERO, remove).await
             }
             Action::Flush => flush(&world.url("redis")?).await,
             Action::Freeze(name, time) => freeze(&world.process(name)?, *time).await,
@@ -61,7 +71,8 @@ pub fn inject<'a>(world: &'a World, people: &'a People, action: &'a Action) -> B
                 Ok(())
             }
             Action::Both(one, other) => {
-                let (one, other) = tokio::join!(inject(world, people, one), inject(world, people, other));
+                let (one, other) =
+                    tokio::join!(inject(world, people, watch, one), inject(world, people, watch, other));
                 one.and(other)
             }
         }
@@ -80,6 +91,7 @@ async fn term(process: &Process) -> Result<()> {
 
 async fn down(
     world: &World,
+    watch: &Watch,
     names: &[String],
     time: Duration,
     meanwhile: impl Fn() -> Result<()>,
@@ -87,7 +99,9 @@ async fn down(
     let mut processes = Vec::new();
     for name in names {
         world.hold(name, true)?;
-        processes.push(world.process(name)?);
+        let process = world.process(name)?;
+        watch.before_its_end(&process).await;
+        processes.push(process);
     }
     for process in &processes {
         process.identity.signal(Signal::SIGKILL)?;

@@ -5,18 +5,24 @@
 //! | `random`, `fault` | the seed's numbers, and the schedule drawn from them |
 //! | `world`, `proxy`, `inject` | the stack, networks that can be cut, and doing the faults |
 //! | `people`, `talk`, `history` | the clients, what they do, and the record of it |
-//! | `rest`, `judge`, `ledger` | coming to rest, what is wrong, and the document that says so |
+//! | `watch`, `memory` | the processes meanwhile: the edges' counters and everybody's memory |
+//! | `rest`, `judge`, `conservation` | coming to rest; what is wrong with what was shown, and with the counts |
+//! | `ledger`, `timing` | the document that says so, and how long acks stayed away |
 
+mod conservation;
 mod fault;
 mod history;
 mod inject;
 mod judge;
 mod ledger;
+mod memory;
 mod people;
 mod proxy;
 mod random;
 mod rest;
 mod talk;
+mod timing;
+mod watch;
 mod world;
 
 use std::io::Write;
@@ -31,11 +37,14 @@ use shared::client::Client;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout};
 
+use self::conservation::Known;
 use self::fault::{Fault, Plan};
-use self::history::History;
-use self::ledger::{Done, Ledger, Parts, Versions};
+use self::history::{Answer, History};
+use self::ledger::{Ledger, Parts, Versions};
 use self::people::People;
 use self::talk::Record;
+use self::timing::Done;
+use self::watch::Watch;
 use self::world::{EDGES, WORKERS, World};
 
 /// How long is talked before the first fault and after the last.
@@ -80,8 +89,10 @@ pub async fn run(options: Options) -> Result<ExitCode> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     say(format_args!("seed {}: starting a stack in {}", options.seed, dir.display()));
     let world = World::start(dir.clone()).await?;
+    let watch = Watch::new()?;
     let ledger = tokio::select! {
-        ledger = experiment(&options, &world) => ledger,
+        ledger = experiment(&options, &world, &watch) => ledger,
+        () = watch.run(&world) => Err(anyhow::anyhow!("the watch has ended")),
         _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
         _ = terminate.recv() => Err(anyhow::anyhow!("told to stop")),
     };
@@ -97,7 +108,7 @@ pub async fn run(options: Options) -> Result<ExitCode> {
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn experiment(options: &Options, world: &World) -> Result<Ledger> {
+async fn experiment(options: &Options, world: &World, watch: &Watch) -> Result<Ledger> {
     let mut history = History::default();
     let (people, events) =
         people::gather(options, world, &mut history).await.context("gathering the clients")?;
@@ -105,7 +116,7 @@ async fn experiment(options: &Options, world: &World) -> Result<Ledger> {
     let record = Record::new(history);
     let mut tasks = talk::start(&people, events, &record, options.rate, options.seed);
 
-    let (faults, forgotten, mut broken) = inject_all(options, world, &people, &record).await;
+    let (faults, wiped, mut broken) = inject_all(options, world, watch, &people, &record).await;
     sleep(CALM).await;
     record.stop_sending();
     let seconds = f64::from(record.now_ms() / 100) / 10.0;
@@ -115,40 +126,52 @@ async fn experiment(options: &Options, world: &World) -> Result<Ledger> {
     say("healed; waiting until all is at rest");
     let rest = rest::rest(world, &record).await;
     broken.extend(rest.broken.clone());
+    if let Err(error) = watch.look(world).await {
+        broken.push(format!("the edges' figures: {error:#}"));
+    }
     close(&people, &mut tasks).await;
 
     let history = std::mem::take(&mut *record.history());
-    let (rows, counts, postgres) = rest::read(world, &history).await.context("reading PostgreSQL")?;
-    // An edge that ended took its counts along, and a wiped broker what it had confirmed.
-    let comparable = !forgotten && world.edges_running()? == edges_before;
-    let published = if comparable { Some(rest::published(world).await?) } else { None };
-    let verdict = judge::judge(&history, &rows);
-    let versions = versions(world, postgres).await;
-    let (seed, history, faults) = (options.seed, &history, &faults);
+    let (rows, lanes, postgres) = rest::read(world, &history).await.context("reading PostgreSQL")?;
+    let written = people.clients().iter().map(Client::written).sum::<u64>() + history.written;
+    let acked =
+        history.attempts.iter().filter(|it| matches!(it.answer, Answer::Stored { .. })).count() as u64;
+    let figures = watch.edges();
+    let known = Known {
+        written: written.cast_signed(),
+        acked: (acked + history.requests).cast_signed(),
+        edges: figures.counts,
+        edges_lived: world.edges_running()? == edges_before,
+        wiped,
+        batches: rest.batches.cast_signed(),
+        lanes,
+    };
     Ok(Ledger::new(Parts {
-        seed,
+        seed: options.seed,
         seconds,
-        history,
-        verdict,
+        verdict: judge::judge(&history, &rows),
+        history: &history,
         rest,
-        counts,
-        published,
-        faults,
+        known,
+        backlogs: figures.backlogs,
+        memory: watch.memory(),
+        faults: &faults,
         broken,
-        versions,
+        versions: versions(world, postgres).await,
     }))
 }
 
-/// Does the schedule; gives what was done, whether counts were forgotten by it, and what could not be done.
+/// Does the schedule; gives what was done, whether the stream was wiped, and what could not be done.
 async fn inject_all(
     options: &Options,
     world: &World,
+    watch: &Watch,
     people: &People,
     record: &Arc<Record>,
 ) -> (Vec<Done>, bool, Vec<String>) {
     let all = Fault::value_variants();
     let faults = if options.faults.is_empty() { all } else { &options.faults };
-    let (mut done, mut forgotten, mut broken) = (Vec::new(), false, Vec::new());
+    let (mut done, mut wiped, mut broken) = (Vec::new(), false, Vec::new());
     let end = Instant::now() + Duration::from_secs(options.secs);
     sleep(CALM).await;
     for planned in Plan::new(options.seed, faults, EDGES, WORKERS) {
@@ -158,17 +181,14 @@ async fn inject_all(
         }
         let (fault, what, at_ms) = (planned.fault.name(), planned.action.to_string(), record.now_ms());
         say(format_args!("{:>7.1} s  {fault}: {what}", f64::from(at_ms) / 1e3));
-        forgotten |= planned.action.forgets_counts();
-        if let Err(error) = inject::inject(world, people, &planned.action).await {
+        wiped |= planned.action.wipes();
+        if let Err(error) = inject::inject(world, people, watch, &planned.action).await {
             broken.push(format!("{what}: {error:#}"));
         }
         let healed_ms = record.now_ms();
-        if planned.action.wipes() {
-            record.history().wipes.push((at_ms, healed_ms));
-        }
         done.push(Done { fault, what, at_ms, healed_ms });
     }
-    (done, forgotten, broken)
+    (done, wiped, broken)
 }
 
 async fn close(people: &People, tasks: &mut tokio::task::JoinSet<()>) {
@@ -183,19 +203,28 @@ async fn close(people: &People, tasks: &mut tokio::task::JoinSet<()>) {
 
 async fn versions(world: &World, postgres: String) -> Versions {
     let unknown = || "unknown".to_owned();
-    let commit = tokio::process::Command::new("git")
-        .args(["-C", env!("CARGO_MANIFEST_DIR"), "rev-parse", "--short=12", "HEAD"])
-        .output()
-        .await;
-    let commit = commit.ok().filter(|output| output.status.success());
+    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
     Versions {
         simple_im: env!("CARGO_PKG_VERSION").to_owned(),
-        commit: commit
-            .map_or_else(unknown, |output| String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+        commit: commit().await.unwrap_or_else(unknown),
+        profile: profile.to_owned(),
+        binaries: world.binaries().display().to_string(),
         nats: nats_version(world).await.unwrap_or_else(|_| unknown()),
         postgres,
         redis: redis_version(world).await.unwrap_or_else(|_| unknown()),
     }
+}
+
+/// Of the checkout that this was compiled in, with a `+` where something tracked is changed.
+async fn commit() -> Option<String> {
+    let git = async |args: &[&str]| {
+        let mut git = tokio::process::Command::new("git");
+        let output = git.args(["-C", env!("CARGO_MANIFEST_DIR")]).args(args).output().await.ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let commit = git(&["rev-parse", "--short=12", "HEAD"]).await?;
+    let changed = git(&["status", "--porcelain", "--untracked-files=no"]).await?;
+    Some(if changed.is_empty() { commit } else { format!("{commit}+") })
 }
 
 async fn nats_version(world: &World) -> Result<String> {

@@ -1,5 +1,6 @@
 //! The users of a run: registered, logged in on one or two devices, in pairs and groups.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +18,9 @@ use super::world::World;
 
 /// Messages that one client has in flight at most.
 pub const WINDOW: usize = 64;
+/// Events that wait for the application, and for a slow one: a delivery is acknowledged once it is among them.
+const EVENTS: usize = 64;
+const SLOW_EVENTS: usize = 8;
 const PASSWORD: &str = "chaos-password";
 /// Registrations and logins under way.
 const AT_ONCE: usize = 8;
@@ -75,14 +79,21 @@ pub async fn gather(
     history: &mut History,
 ) -> Result<(People, Vec<Events>)> {
     let edges = &world.edges()?;
-    let connected = stream::iter(0..options.pairs * 2).map(|number| user(number, edges));
+    // Users have one device or two: their devices' numbers are known before they connect.
+    let mut first = 0;
+    let users = (0..options.pairs * 2).map(|number| {
+        let devices = first..first + if number.is_multiple_of(TWO_DEVICES) { 2 } else { 1 };
+        first = devices.end;
+        (number, devices)
+    });
+    let connected = stream::iter(users).map(|(number, devices)| user(number, devices, edges));
     let users: Vec<Vec<Connected>> = connected.buffered(AT_ONCE).try_collect().await?;
     let (mut devices, mut events, mut ids) = (Vec::new(), Vec::new(), Vec::new());
     for user in users {
         ids.extend(user.first().map(|it| it.client.user()));
         for it in user {
             let number = devices.len();
-            let (slow, leaves) = (number % SLOW == SLOW - 1, number % LEAVES == LEAVES - 1);
+            let (slow, leaves) = (is_slow(number), number % LEAVES == LEAVES - 1);
             let name = format!("{}/{}", it.client.user(), it.name);
             let device = history.device(it.client.user(), name, leaves);
             let (user, client) = (it.client.user(), Arc::new(Mutex::new(it.client)));
@@ -115,12 +126,16 @@ struct Connected {
     name: String,
 }
 
-async fn user(number: usize, edges: &[[String; 3]]) -> Result<Vec<Connected>> {
+fn is_slow(device: usize) -> bool {
+    device % SLOW == SLOW - 1
+}
+
+async fn user(number: usize, numbers: Range<usize>, edges: &[[String; 3]]) -> Result<Vec<Connected>> {
     let phone = format!("1{number:09}");
     let http = |at: usize| Api::new(format!("http://{}", edges[at % edges.len()][1]));
     http(number).register(&phone, "chaos", PASSWORD).await.context("registering")?;
     let mut devices = Vec::new();
-    for device in 0..if number.is_multiple_of(TWO_DEVICES) { 2 } else { 1 } {
+    for (device, in_all) in numbers.enumerate() {
         let (name, at) = (format!("d{}", device + 1), number + device);
         // Another node's HTTP: when a client's node is gone, there is one to ask where to go.
         let api = http(at + 1);
@@ -128,7 +143,7 @@ async fn user(number: usize, edges: &[[String; 3]]) -> Result<Vec<Connected>> {
         let options = ClientOptions {
             server: Some(edges[at % edges.len()][0].clone()),
             window: WINDOW,
-            events: 64,
+            events: if is_slow(in_all) { SLOW_EVENTS } else { EVENTS },
             resend_after: Duration::from_secs(5),
             heartbeat: Duration::from_secs(5),
             heartbeat_answer: Duration::from_secs(5),
@@ -158,6 +173,7 @@ async fn group(
         members: users.iter().skip(1).copied().collect(),
     };
     let made = creator.client().request(ask).await.context("making a group")?;
+    history.requests += 1;
     let group = made.group_id.context("a group was made and has no id")?;
     let talk = history.talk(Conversation::Group(group), &users);
     for person in devices.iter_mut().filter(|it| users.contains(&it.user)) {

@@ -28,6 +28,8 @@ pub struct Rest {
     pub took: Duration,
     /// Frames still in the stream.
     pub in_stream: u64,
+    /// Batches that were ever put into it.
+    pub batches: u64,
     /// Frames set aside as poison.
     pub dead: u64,
     /// What the broker could not be asked.
@@ -51,27 +53,34 @@ pub async fn rest(world: &World, record: &Record) -> Rest {
         }
     }
     match streams(world).await {
-        Ok((in_stream, dead)) => Rest { took, in_stream, dead, broken: None },
-        Err(error) => Rest { took, in_stream: 0, dead: 0, broken: Some(format!("the stream: {error:#}")) },
+        Ok((in_stream, batches, dead)) => Rest { took, in_stream, batches, dead, broken: None },
+        Err(error) => {
+            let broken = Some(format!("the stream: {error:#}"));
+            Rest { took, in_stream: 0, batches: 0, dead: 0, broken }
+        }
     }
 }
 
-/// How many frames are in the stream, once it is empty or has had its time, and how many were set aside.
-async fn streams(world: &World) -> Result<(u64, u64)> {
+/// How many batches are in the stream, once it is empty or has had its time, how many ever were, and how many frames were
+/// set aside.
+async fn streams(world: &World) -> Result<(u64, u64, u64)> {
     let subjects = Subjects::new(PREFIX);
     let nats = timeout(LIMIT, async_nats::connect(world.url("nats")?)).await.context("NATS")??;
     let jetstream = async_nats::jetstream::new(nats);
-    let messages = async |name: String| -> Result<u64> {
-        Ok(jetstream.get_stream(name).await?.info().await?.state.messages)
+    let held = async |name: String| -> Result<(u64, u64)> {
+        let mut stream = jetstream.get_stream(name).await?;
+        let state = &stream.info().await?.state;
+        Ok((state.messages, state.last_sequence))
     };
     let deadline = Instant::now() + LIMIT;
-    let mut in_stream = messages(subjects.stream()).await?;
+    let (mut in_stream, mut batches) = held(subjects.stream()).await?;
     while in_stream > 0 && Instant::now() < deadline {
         sleep(LOOK_EVERY).await;
-        in_stream = messages(subjects.stream()).await?;
+        (in_stream, batches) = held(subjects.stream()).await?;
     }
     // The stream of frames set aside need not be there.
-    Ok((in_stream, messages(subjects.dead_stream()).await.unwrap_or(0)))
+    let (dead, _) = held(subjects.dead_stream()).await.unwrap_or_default();
+    Ok((in_stream, batches, dead))
 }
 
 async fn until(done: impl Fn() -> bool) {
@@ -92,15 +101,15 @@ pub struct Counts {
     pub refused: i64,
     /// Frames set aside.
     pub dead: i64,
-    /// Rows of messages, requests included.
-    pub rows: i64,
+    /// Of the stored ones, what is there.
+    pub kept: i64,
     /// Rows of conversations that are not the run's.
     pub foreign: i64,
 }
 
 impl Counts {
     /// All frames that a lane has finished.
-    pub fn finished(&self) -> i64 {
+    pub fn taken(&self) -> i64 {
         self.stored + self.duplicate + self.refused + self.dead
     }
 }
@@ -123,20 +132,19 @@ pub async fn read(world: &World, history: &History) -> Result<(Rows, Counts, Str
     let keys: Vec<String> = history.conversations.iter().map(|talk| talk.key.to_string()).collect();
     let counts = client
         .query_one(
-            "SELECT sum(stored)::bigint, sum(duplicate)::bigint, sum(refused)::bigint, sum(dead)::bigint,
-                    (SELECT count(*) FROM messages), (SELECT count(*) FROM messages WHERE conv <> ALL($1))
-             FROM lanes",
+            "SELECT stored, duplicate, refused, dead, kept,
+                    (SELECT count(*) FROM messages WHERE conv <> ALL($1))
+             FROM conservation WHERE lane IS NULL",
             &[&keys],
         )
         .await?;
-    let count = |at: usize| counts.try_get::<_, Option<i64>>(at).map(Option::unwrap_or_default);
     let counts = Counts {
-        stored: count(0)?,
-        duplicate: count(1)?,
-        refused: count(2)?,
-        dead: count(3)?,
-        rows: count(4)?,
-        foreign: count(5)?,
+        stored: counts.try_get(0)?,
+        duplicate: counts.try_get(1)?,
+        refused: counts.try_get(2)?,
+        dead: counts.try_get(3)?,
+        kept: counts.try_get(4)?,
+        foreign: counts.try_get(5)?,
     };
     let version: String = client.query_one("SHOW server_version", &[]).await?.try_get(0)?;
     Ok((rows, counts, version))
@@ -148,16 +156,4 @@ fn row_of(history: &History, talk: TalkNo, row: &tokio_postgres::Row) -> Result<
     let what =
         if kind == 0 { history.what(talk, shared::ids::UserId(sender), content) } else { What::Request };
     Ok(Row { talk, seq: u32::try_from(seq)?, what })
-}
-
-/// Frames that the edges' brokers have confirmed, over all edges that run now.
-pub async fn published(world: &World) -> Result<i64> {
-    let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
-    let mut sum = 0.0;
-    for [_, _, metrics] in world.edges()? {
-        let text = http.get(format!("http://{metrics}/metrics")).send().await?.text().await?;
-        let values = text.lines().filter_map(|line| line.strip_prefix("im_edge_publish_frames_total "));
-        sum += values.filter_map(|value| value.trim().parse::<f64>().ok()).sum::<f64>();
-    }
-    Ok(sum as i64)
 }

@@ -18,10 +18,11 @@ use super::history::{Answer, AttemptNo, DeviceNo, History, Shown, TalkNo, What, 
 use super::people::{People, WINDOW};
 use super::random::Random;
 
-/// How a slow device is slow: so long a delivery, and one in so many hundredths of them makes it stop for longer.
-const SLOW: Duration = Duration::from_millis(4);
-const STALL: Duration = Duration::from_secs(3);
-const STALLS_IN: usize = 400;
+/// How a slow device is slow: so long a delivery, and one of so many makes it stop for longer, in which more comes than its
+/// edge sends it unacknowledged (`world::EDGE`): it falls behind and is served from PostgreSQL.
+const SLOW: Duration = Duration::from_millis(10);
+const STALL: Duration = Duration::from_secs(6);
+const STALLS_IN: usize = 300;
 /// One message in so many is followed by a lost connection.
 const DROPS_IN: usize = 400;
 /// How long a device that goes away stays, and how long it is away, milliseconds.
@@ -119,6 +120,7 @@ async fn live(
             if left {
                 // At once, whatever is in flight: it is sent again after the return.
                 client.close().await;
+                record.history().written += client.written();
             }
             left
         };

@@ -27,6 +27,8 @@ const READY: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Passwords are digested as lightly as is allowed: this run is not about them.
 const WORKER: &str = "[account]\nargon2_kib = 8\nargon2_passes = 1\n";
+/// Few unacknowledged deliveries, so that slow clients fall behind within seconds.
+const EDGE: &str = "[limits]\nunacked = 48\n";
 
 /// The running stack.
 #[derive(Debug)]
@@ -70,6 +72,7 @@ impl World {
         }
         replace(&dir.join("through.toml"), &toml::to_string(&through)?)?;
         fs::write(dir.join("worker.toml"), WORKER)?;
+        fs::write(dir.join("edge.toml"), EDGE)?;
         let world = Self { dir, program: std::env::current_exe()?, proxies };
         let (edges, workers) = (EDGES.to_string(), WORKERS.to_string());
         let output =
@@ -101,6 +104,11 @@ impl World {
         let mut command = Command::new(&self.program);
         command.arg(name).arg("--data").arg(&self.dir).stdin(Stdio::null());
         command
+    }
+
+    /// The folder of the binaries that it runs: those beside this one.
+    pub fn binaries(&self) -> &Path {
+        self.program.parent().unwrap_or(Path::new("."))
     }
 
     /// Its folder.
