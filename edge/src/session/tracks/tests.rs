@@ -8,6 +8,8 @@ use shared::{
 
 use super::*;
 
+mod model;
+
 const ME: UserId = UserId(1);
 
 fn who() -> Sender {
