@@ -143,10 +143,11 @@ pub fn summary(faults: &[Timed]) -> Vec<Kind> {
     kinds.collect()
 }
 
-/// Median (the higher of two in the middle) and worst; `None` of none.
+/// Median (the middle of the two where there are two) and worst; `None` of none.
 fn spread(mut of: Vec<u32>) -> Option<(u32, u32)> {
     of.sort_unstable();
-    Some((*of.get(of.len() / 2)?, *of.last()?))
+    let (low, high) = (*of.get(of.len().saturating_sub(1) / 2)?, *of.get(of.len() / 2)?);
+    Some((low.midpoint(high), *of.last()?))
 }
 
 #[cfg(test)]
@@ -229,7 +230,7 @@ mod tests {
         assert_eq!((flush.fault.as_str(), flush.count, flush.first_ack_median_ms), ("flush-redis", 1, None));
         assert_eq!((kill.count, kill.silence_median_ms, kill.silence_worst_ms), (3, 20, 30));
         assert_eq!((kill.lane_silence_median_ms, kill.lane_silence_worst_ms), (40, 60));
-        assert_eq!((kill.first_ack_median_ms, kill.first_ack_worst_ms), (Some(5), Some(5)));
+        assert_eq!((kill.first_ack_median_ms, kill.first_ack_worst_ms), (Some(4), Some(5)));
         assert_eq!((kill.caught_up_median_ms, kill.caught_up_worst_ms), (7, 7));
     }
 }
