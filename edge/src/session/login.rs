@@ -1,12 +1,17 @@
 //! A connection until its login: the deadline, the login call, the place in the registry.
 
-use std::{future::poll_fn, net::IpAddr, sync::Arc, time::Instant};
+use std::{
+    future::{Future, poll_fn},
+    net::IpAddr,
+    sync::Arc,
+    time::Instant,
+};
 
 use shared::{
     command::Code,
     frame::{Decoder, Form},
     message::{Entry, Login, Sender},
-    rpc::Connect,
+    rpc::{Connect, Registration},
     telemetry::{self, Metric},
 };
 use tokio_util::sync::CancellationToken;
@@ -26,6 +31,9 @@ use crate::{
     registry,
 };
 
+/// Reads from a client whose login is under way.
+const AHEAD: u32 = 4;
+
 /// A session that has begun.
 #[derive(Debug)]
 pub struct Begun {
@@ -37,6 +45,14 @@ pub struct Begun {
     pub place: registry::Entry,
     /// What stood in the login's frame after it.
     pub rest: Vec<Entry>,
+}
+
+impl Begun {
+    /// Gives it up before it was ever served: its route goes.
+    fn abandon(&self, context: &Context) {
+        let Sender { user, device, session, .. } = &*self.outbox.who;
+        context.notes.closed(Registration { user: *user, device: device.clone(), session: *session });
+    }
 }
 
 /// Serves the connection until it has logged in.
@@ -63,9 +79,14 @@ pub async fn run<W: Wire>(
             };
             while let Some(entry) = entries.next() {
                 let Some(login) = Waiting.entry(entry, &mut out) else { continue };
-                if let Some((live, outbox, place)) = attempt(&login, peer, context, &mut out).await {
-                    write(wire, &out, context).await?;
-                    return Ok(Begun { live, outbox, place, rest: entries.collect() });
+                let asked = attempt(&login, peer, context, &mut out);
+                if let Some((live, outbox, place)) = unless_gone(wire, decoder, asked).await? {
+                    let session = Begun { live, outbox, place, rest: entries.collect() };
+                    if let Err(end) = write(wire, &out, context).await {
+                        session.abandon(context);
+                        return Err(end);
+                    }
+                    return Ok(session);
                 }
             }
         };
@@ -84,6 +105,33 @@ pub async fn run<W: Wire>(
             ready = poll_fn(|task| wire.poll_readable(task)) => ready?,
         }
         ended = frames::read(wire, decoder);
+    }
+}
+
+/// Awaits a login's decision while the client is there to hear it. One that has left by now (this node stood still, or
+/// the workers take long) may have logged in elsewhere since, and this login, the later one for the workers, would
+/// throw that session out.
+///
+/// # Errors
+/// How the connection has ended; the login is given up.
+async fn unless_gone<T>(
+    wire: &mut impl Wire,
+    decoder: &mut Decoder,
+    login: impl Future<Output = T>,
+) -> Result<T, End> {
+    tokio::pin!(login);
+    // What a client sends ahead is kept, and bounded: beyond that its end is seen when it is read on.
+    let mut ahead = AHEAD;
+    loop {
+        if let Some(end) = frames::read(wire, decoder) {
+            return Err(end);
+        }
+        ahead -= 1;
+        tokio::select! {
+            biased;
+            ready = poll_fn(|task| wire.poll_readable(task)), if ahead > 0 => ready?,
+            done = &mut login => return Ok(done),
+        }
     }
 }
 

@@ -107,7 +107,7 @@ impl Tracks {
             if push.seq.0 != position.0 + 1 {
                 return Verdict::Gap;
             }
-        } else if push.again || begins(push) {
+        } else if push.again || begins(push.conversation, push.seq) {
             return Verdict::Gap;
         }
         self.wrote(push);
@@ -156,7 +156,7 @@ impl Tracks {
         let verdict = match track.position {
             Some(position) if seq <= position => return Verdict::Have,
             Some(position) if seq.0 > position.0 + 1 => Verdict::Gap,
-            None if behind => Verdict::Gap,
+            None if behind || begins(conversation, seq) => Verdict::Gap,
             _ => Verdict::Write,
         };
         if verdict == Verdict::Write {
@@ -247,6 +247,6 @@ impl Tracks {
 }
 
 /// Whether a group's first frames may still be on their way behind this one.
-fn begins(push: &Push) -> bool {
-    matches!(push.conversation, Conversation::Group(_)) && push.seq > Seq(1) && push.seq <= GROUP_BEGINS
+fn begins(conversation: Conversation, seq: Seq) -> bool {
+    matches!(conversation, Conversation::Group(_)) && seq > Seq(1) && seq <= GROUP_BEGINS
 }

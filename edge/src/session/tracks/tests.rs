@@ -66,6 +66,16 @@ fn moves(tracks: &mut Tracks, ack: &Ack) -> Option<Vec<(Conversation, i64)>> {
     tracks.ack(ack, &who(), &mut notes).then(|| notes.moves.iter().map(|one| (one.conv, one.seq.0)).collect())
 }
 
+/// A member who learned of a new group elsewhere and writes first: the notice that it was made is still on its way.
+#[test]
+fn an_own_frame_at_a_groups_beginning_does_not_pass_over_its_first() {
+    let (mut tracks, mut notes) = (Tracks::default(), Cursors::default());
+    assert_eq!(tracks.own(group(7), Seq(2), false, &who(), &mut notes), Verdict::Gap);
+    assert_eq!(tracks.live(&push(group(7), 1, 9, "made")), Verdict::Write);
+    assert_eq!(tracks.own(group(8), Seq(1), false, &who(), &mut notes), Verdict::Write);
+    assert_eq!(tracks.own(talk(2), Seq(2), false, &who(), &mut notes), Verdict::Write);
+}
+
 #[test]
 fn the_cursor_is_before_the_first_unacknowledged_one() {
     let mut tracks = delivered(&[(talk(2), 8, 2, "a"), (talk(2), 9, 2, "b"), (talk(2), 10, 2, "c")]);
