@@ -3,6 +3,8 @@
 //! The generator runs on the machine of the stack; its own CPU is reported apart.
 
 mod cpu;
+mod memory;
+mod overload;
 mod people;
 mod report;
 mod run;
@@ -11,6 +13,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 
+use self::run::Drive;
 use crate::record::{Kind, Stack};
 
 /// What `simple-im load` takes.
@@ -37,7 +40,7 @@ pub struct Options {
 }
 
 /// What to measure.
-#[derive(Clone, Copy, Debug, clap::Subcommand)]
+#[derive(Clone, Debug, clap::Subcommand)]
 pub enum Mode {
     /// Closed loop: each sender keeps so many messages in flight.
     Throughput {
@@ -51,13 +54,17 @@ pub enum Mode {
         #[arg(long, default_value_t = 2_000)]
         rate: u64,
     },
+    /// Open loop at a multiple of the capacity, which is measured first; some receivers are slow. Prints each process's
+    /// memory.
+    Overload(overload::Overload),
 }
 
 impl Mode {
-    fn name(self) -> &'static str {
+    fn name(&self) -> &'static str {
         match self {
             Self::Throughput { .. } => "throughput",
             Self::Latency { .. } => "latency",
+            Self::Overload(_) => "overload",
         }
     }
 }
@@ -78,7 +85,12 @@ pub async fn run(options: Options) -> Result<String> {
         .filter_map(|process| Some((process.addresses.tcp.clone()?, process.addresses.http.clone()?)))
         .collect();
     ensure!(!edges.is_empty(), "the stack on {} has no edge", options.stack.display());
-    let pairs = people::connect(&options, &edges).await?;
-    let measured = run::measure(&options, pairs, &stack).await?;
+    let (drive, window) = match &options.mode {
+        Mode::Throughput { window } => (Drive::Closed { window: *window }, *window),
+        Mode::Latency { rate } => (Drive::Open { rate: *rate }, 10_000),
+        Mode::Overload(overload) => return overload::drive(&options, overload, &edges, &stack).await,
+    };
+    let pairs = people::connect(options.pairs, window, &edges).await?;
+    let measured = run::measure(&options, drive, pairs, &stack).await?;
     Ok(report::line(&options, &measured))
 }

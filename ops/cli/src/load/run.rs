@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
-use super::{Mode, Options, cpu, people::Pair};
+use super::{Options, cpu, people::Pair};
 use crate::record::Stack;
 
 /// How long is waited, after the last message was sent, for acks and deliveries.
@@ -45,6 +45,21 @@ pub struct Measured {
     pub cpu: BTreeMap<&'static str, u64>,
 }
 
+/// How senders go about it.
+#[derive(Clone, Copy, Debug)]
+pub enum Drive {
+    /// Each keeps so many messages in flight.
+    Closed {
+        /// How many.
+        window: usize,
+    },
+    /// On schedule, whatever comes back.
+    Open {
+        /// Messages a second, over all senders.
+        rate: u64,
+    },
+}
+
 #[derive(Default)]
 struct Clock {
     measuring: AtomicBool,
@@ -52,7 +67,7 @@ struct Clock {
 }
 
 /// Runs all pairs at once.
-pub async fn measure(options: &Options, pairs: Vec<Pair>, stack: &Stack) -> Result<Measured> {
+pub async fn measure(options: &Options, drive: Drive, pairs: Vec<Pair>, stack: &Stack) -> Result<Measured> {
     let clock = Arc::new(Clock::default());
     let (delivered, reordered) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let (mut senders, mut readers) = (JoinSet::new(), JoinSet::new());
@@ -64,9 +79,9 @@ pub async fn measure(options: &Options, pairs: Vec<Pair>, stack: &Stack) -> Resu
         readers.spawn(read(pair.receiver, pair.receiver_events, delivered, reordered));
         readers.spawn(drain(pair.sender_events));
         let (clock, text) = (clock.clone(), text.clone());
-        match options.mode {
-            Mode::Throughput { window } => senders.spawn(closed(pair.sender, to, text, window, clock)),
-            Mode::Latency { rate } => {
+        match drive {
+            Drive::Closed { window } => senders.spawn(closed(pair.sender, to, text, window, clock)),
+            Drive::Open { rate } => {
                 let every = Duration::from_secs(1).mul_f64(count as f64 / rate as f64);
                 let first = every.mul_f64(number as f64 / count as f64);
                 senders.spawn(open(pair.sender, to, text, first, every, clock))
