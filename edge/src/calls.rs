@@ -3,20 +3,17 @@
 //! | module | holds |
 //! |---|---|
 //! | [`ask`] | one request and its reply: NATS in earnest, a closure in tests |
-//! | [`logins`] | `session.connect`, gathered while the last calls are under way |
+//! | [`logins`] | `session.numbers` and `session.connect`, gathered while the last calls are under way |
 //! | [`notes`] | `session.cursor` and `session.close`, coalesced, tried until a worker has them |
 
 pub mod ask;
 pub mod logins;
 pub mod notes;
 
-use std::{
-    fmt,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures::{StreamExt, stream::FuturesUnordered};
 use serde::{Serialize, de::DeserializeOwned};
 use shared::{
     command::Code,
@@ -24,6 +21,7 @@ use shared::{
     subject::Subjects,
     telemetry::{self, Metric},
 };
+use tokio::time::{Instant, sleep_until};
 
 use self::ask::{Ask, AskError, Reply};
 use crate::backoff::Backoff;
@@ -92,12 +90,19 @@ pub struct Calls {
     subjects: Subjects,
     timeout: Duration,
     http_timeout: Duration,
+    attempt: Duration,
 }
 
 impl Calls {
     /// Calls over `ask`, with the deadlines of ordinary and of HTTP calls.
     pub fn new(ask: Arc<dyn Ask>, subjects: Subjects, timeout: Duration, http_timeout: Duration) -> Self {
-        Self { ask, subjects, timeout, http_timeout }
+        Self { ask, subjects, timeout, http_timeout, attempt: Duration::MAX }
+    }
+
+    /// A call that may be carried out twice and that nobody has answered for `attempt` is put to another worker, and
+    /// again after ever longer waits: a worker that hangs keeps what it was handed.
+    pub fn with_attempts(self, attempt: Duration) -> Self {
+        Self { attempt, ..self }
     }
 
     /// An HTTP call (`account.login`) with the HTTP deadline.
@@ -105,7 +110,7 @@ impl Calls {
     /// # Errors
     /// [`CallError`]; a call that a worker has answered with a failure of its own is an [`HttpReply`] all the same.
     pub async fn http(&self, call: &'static str, req: &HttpCall) -> Result<HttpReply, CallError> {
-        let reply = self.patiently(call, rpc::to_vec(req), self.http_timeout, HTTP_PATIENCE).await?;
+        let reply = self.patiently(call, None, rpc::to_vec(req), self.http_timeout, HTTP_PATIENCE).await?;
         read(call, &reply)
     }
 
@@ -127,6 +132,21 @@ impl Calls {
         read(call, &self.raw(call, rpc::to_vec(req), deadline).await?)
     }
 
+    /// As [`Calls::call`], of a worker that has just answered; of another one if that does not.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn call_at<Req: Serialize, Rep: DeserializeOwned>(
+        &self,
+        worker: &str,
+        call: &'static str,
+        req: &Req,
+        deadline: Duration,
+    ) -> Result<Rep, CallError> {
+        let at = Some(self.subjects.at(worker, call));
+        read(call, &self.patiently(call, at, rpc::to_vec(req), deadline, deadline).await?)
+    }
+
     /// Any call, with the reply as it came. Tries again within the deadline while workers are away.
     ///
     /// # Errors
@@ -137,7 +157,7 @@ impl Calls {
         request: Vec<u8>,
         deadline: Duration,
     ) -> Result<Reply, CallError> {
-        self.patiently(call, request, deadline, deadline).await
+        self.patiently(call, None, request, deadline, deadline).await
     }
 
     /// One request to any subject, asked once.
@@ -168,26 +188,70 @@ impl Calls {
         result
     }
 
+    /// Asks until there is an answer, first on the subject `at` if there is one. While no worker can be found that takes the call, again and again for `patience`;
+    /// of a repeatable call once more after each attempt's time. Who was asked before is still listened to: a worker that
+    /// is only slow gets to answer.
     async fn patiently(
         &self,
         call: &'static str,
+        mut at: Option<String>,
         request: Vec<u8>,
         deadline: Duration,
         patience: Duration,
     ) -> Result<Reply, CallError> {
         let (began, request) = (Instant::now(), Bytes::from(request));
+        let mut attempt = rpc::repeatable(call).then_some(self.attempt);
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
-        loop {
-            let left = deadline.saturating_sub(began.elapsed());
-            let result = self.once(call, self.subjects.rpc(call), request.clone(), left).await;
-            let pause = backoff.pause();
-            let again = result.as_ref().is_err_and(CallError::can_be_repeated);
-            if !again || began.elapsed() + pause >= patience.min(deadline) {
-                telemetry::observe(Metric::EdgeRpcSeconds, &[("call", call)], began.elapsed().as_secs_f64());
-                return result;
+        let mut asked = FuturesUnordered::new();
+        let mut due = Some(began);
+        let result = loop {
+            tokio::select! {
+                biased;
+                Some(result) = asked.next() => match result {
+                    Err(error) if CallError::can_be_repeated(&error) => {
+                        let pause = backoff.pause();
+                        if began.elapsed() + pause < patience.min(deadline) {
+                            due = Some(Instant::now() + pause);
+                        } else if asked.is_empty() {
+                            break Err(error);
+                        }
+                    }
+                    result => break result,
+                },
+                () = sleep_until(due.unwrap_or(began)), if due.is_some() => {
+                    let left = deadline.saturating_sub(began.elapsed());
+                    let at = at.take().or_else(|| asked.is_empty().then(|| self.subjects.rpc(call)));
+                    asked.push(self.attempt(call, at, request.clone(), left));
+                    // Never at the deadline itself: what is not repeatable is asked once.
+                    due = attempt.filter(|attempt| *attempt < left).map(|attempt| Instant::now() + attempt);
+                    attempt = attempt.map(|attempt| attempt.saturating_mul(3) / 2);
+                }
             }
-            tokio::time::sleep(pause).await;
-        }
+        };
+        telemetry::observe(Metric::EdgeRpcSeconds, &[("call", call)], began.elapsed().as_secs_f64());
+        result
+    }
+
+    /// One request, on the subject `at`; without one, to the first worker that says it is there, since the one that was
+    /// handed the call before may hang.
+    async fn attempt(
+        &self,
+        call: &'static str,
+        at: Option<String>,
+        request: Bytes,
+        left: Duration,
+    ) -> Result<Reply, CallError> {
+        let began = Instant::now();
+        let subject = match at {
+            Some(at) => at,
+            None => {
+                tracing::debug!(call, "no answer yet: another worker is asked");
+                let found = self.ask.ask(self.subjects.who(), Bytes::new(), left).await;
+                let found = found.ok().and_then(|reply| reply.worker);
+                found.map_or_else(|| self.subjects.rpc(call), |worker| self.subjects.at(&worker, call))
+            }
+        };
+        self.once(call, subject, request, left.saturating_sub(began.elapsed())).await
     }
 }
 
@@ -206,17 +270,4 @@ impl fmt::Debug for Calls {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What fails may be logged, and a reply to a login holds a token.
-    #[test]
-    fn an_unreadable_reply_is_not_repeated() {
-        let cut = "status = 200\n[[body.response]]\nuser = { token = \"s3cret\"";
-        for payload in [cut, "[body]\ntoken = \"s3cret\"", "s3cret"] {
-            let reply = Reply { payload: Bytes::from(payload), ..Reply::default() };
-            let error = read::<HttpReply>("account.login", &reply).unwrap_err();
-            assert!(!format!("{error} {error:?}").contains("s3cret"), "{error}");
-        }
-    }
-}
+mod tests;

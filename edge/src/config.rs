@@ -43,6 +43,7 @@ pub const RULES: &[Rule] = &[
     Rule::range("publisher.timeout_seconds", 1, 60),
     Rule::range("rpc.timeout_seconds", 1, 60),
     Rule::range("rpc.http_timeout_seconds", 1, 60),
+    Rule::range("rpc.attempt_ms", 50, 60_000),
     Rule::range("node.heartbeat_ms", 10, 60_000),
     Rule::range("node.lease_ms", 10, 60_000),
     Rule::at_most("node.heartbeat_ms", "node.lease_ms"),
@@ -126,6 +127,7 @@ pub struct Publisher {
 pub struct Rpc {
     pub timeout_seconds: Seconds,
     pub http_timeout_seconds: Seconds,
+    pub attempt_ms: Millis,
 }
 
 /// `[node]`: liveness and acknowledgements.

@@ -142,10 +142,11 @@ impl Deliver {
                     }
                 });
             }
-            Delivery::Revoked { user, device } => {
+            Delivery::Revoked { user, device, below } => {
                 self.counters.revoked.increment(1);
                 registry.of_user(user, |one| {
-                    if device.as_ref().is_none_or(|device| one.who.device == *device) {
+                    let on_it = device.as_ref().is_none_or(|device| one.who.device == *device);
+                    if on_it && below.is_none_or(|below| one.who.session < below) {
                         one.close(Close::Revoked);
                     }
                 });

@@ -42,8 +42,8 @@ pub enum Item {
 pub enum Page {
     /// With entries, and whether there are more.
     Read(Vec<Delivery>, bool),
-    /// The worker says that this session is over.
-    Over,
+    /// The worker says that this session is over, and why.
+    Over(Close),
 }
 
 /// Why a session is told to end.

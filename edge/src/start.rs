@@ -240,7 +240,8 @@ fn context(
     };
     let stream = Arc::new(Stream::new(broker.clone(), settings.timeout));
     let (timeout, http_timeout) = (config.rpc.timeout_seconds.get(), config.rpc.http_timeout_seconds.get());
-    let calls = Calls::new(Arc::new(broker.client().clone()), subjects.clone(), timeout, http_timeout);
+    let calls = Calls::new(Arc::new(broker.client().clone()), subjects.clone(), timeout, http_timeout)
+        .with_attempts(config.rpc.attempt_ms.get());
     Context {
         node: node.clone(),
         limits: config.limits.clone(),

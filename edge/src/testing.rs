@@ -12,7 +12,9 @@ use shared::{
     delivery::{self, Delivery},
     ids::{NodeId, SessionNo, TokenDigest},
     message::{Accepted, accepted},
-    rpc::{self, Backlog, Close, ConnectBatch, ConnectReply, ConnectResult, Cursors, Done},
+    rpc::{
+        self, Backlog, Close, ConnectBatch, ConnectReply, ConnectResult, Cursors, Done, Numbers, NumbersDrawn,
+    },
     subject::Subjects,
 };
 use tokio::{
@@ -149,9 +151,11 @@ struct Fake(watch::Sender<World>);
 impl Ask for Fake {
     fn ask(&self, subject: String, request: Bytes, _: Duration) -> BoxFuture<'_, Result<Reply, AskError>> {
         let mut reply = Err(AskError::NobodyThere);
+        let subjects = Subjects::new("im");
+        let call = subjects.rpc_call(&subject).or_else(|| subjects.at_call(&subject)).unwrap();
         self.0.send_modify(|world| {
             if !world.workers_away {
-                reply = Ok(world.answer(subject.strip_prefix("im.rpc.").unwrap(), &request));
+                reply = Ok(world.answer(call, &request));
             }
         });
         async move { reply }.boxed()
@@ -161,6 +165,7 @@ impl Ask for Fake {
 impl World {
     fn answer(&mut self, call: &str, request: &[u8]) -> Reply {
         let payload = match call {
+            "session.numbers" => rpc::to_vec(&self.draw(&rpc::from_slice(request).unwrap())),
             "session.connect" => rpc::to_vec(&self.connect(&rpc::from_slice(request).unwrap())),
             "session.backlog" => return self.backlog(rpc::from_slice(request).unwrap()),
             "session.cursor" => {
@@ -176,21 +181,22 @@ impl World {
         Reply { payload: payload.into(), ..Reply::default() }
     }
 
+    fn draw(&mut self, asked: &Numbers) -> NumbersDrawn {
+        let first = self.sessions + 1;
+        self.sessions += i64::from(asked.count);
+        NumbersDrawn { numbers: (first..=self.sessions).map(SessionNo).collect(), worker: "w1-1".to_owned() }
+    }
+
     fn connect(&mut self, batch: &ConnectBatch) -> ConnectReply {
-        let one = |login: &rpc::Connect| {
-            self.sessions += 1;
+        let one = |(login, number): (&rpc::Connect, &SessionNo)| {
             let (code, reason) = (Some("token".to_owned()), Some("token error".to_owned()));
             match login.token == TokenDigest::of("good") {
-                true => ConnectResult {
-                    session: Some(SessionNo(self.sessions)),
-                    epoch: None,
-                    code: None,
-                    reason: None,
-                },
+                true => ConnectResult { session: Some(*number), epoch: None, code: None, reason: None },
                 false => ConnectResult { session: None, epoch: None, code, reason },
             }
         };
-        ConnectReply { results: batch.logins.iter().map(one).collect() }
+        assert_eq!(batch.logins.len(), batch.numbers.len());
+        ConnectReply { results: batch.logins.iter().zip(&batch.numbers).map(one).collect() }
     }
 
     fn backlog(&mut self, read: Backlog) -> Reply {
@@ -204,7 +210,7 @@ impl World {
         owed[..page].iter().for_each(|push| delivery::encode(&Delivery::Push((*push).clone()), &mut payload));
         let more = page < owed.len();
         self.reads.push(read);
-        Reply { payload: payload.into(), error: None, more }
+        Reply { payload: payload.into(), more, ..Reply::default() }
     }
 }
 

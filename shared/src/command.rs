@@ -224,6 +224,9 @@ pub struct Call {
     pub caller: Caller,
     /// The arguments it knows, from path, query and form alike; `!` marks a required one.
     pub args: &'static [&'static str],
+    /// It only reads, so that it may be carried out twice, or late. Not so `api.offline`: the page that it shows is what
+    /// clearing clears, and one carried out late would have messages cleared that nobody was shown.
+    pub repeatable: bool,
 }
 
 /// Every HTTP call that a worker answers.
@@ -234,6 +237,7 @@ pub const CALLS: &[Call] = &[
         path: "/user",
         caller: Caller::Anyone,
         args: &["phone!", "name!", "password!", "avatar"],
+        repeatable: false,
     },
     Call {
         name: "account.update",
@@ -241,6 +245,7 @@ pub const CALLS: &[Call] = &[
         path: "/user",
         caller: Caller::Token,
         args: &["name", "avatar", "password", "old_password"],
+        repeatable: false,
     },
     Call {
         name: "account.login",
@@ -248,6 +253,7 @@ pub const CALLS: &[Call] = &[
         path: "/server/login",
         caller: Caller::Anyone,
         args: &["phone!", "password!", "device"],
+        repeatable: false,
     },
     Call {
         name: "api.reconnect",
@@ -255,16 +261,39 @@ pub const CALLS: &[Call] = &[
         path: "/server/reconnect",
         caller: Caller::Token,
         args: &["id!"],
+        repeatable: false,
     },
-    Call { name: "api.failed", method: "POST", path: "/server/failed", caller: Caller::Token, args: &[] },
-    Call { name: "api.logout", method: "POST", path: "/server/logout", caller: Caller::Token, args: &[] },
-    Call { name: "api.offline", method: "GET", path: "/offline", caller: Caller::Token, args: &["limit"] },
+    Call {
+        name: "api.failed",
+        method: "POST",
+        path: "/server/failed",
+        caller: Caller::Token,
+        args: &[],
+        repeatable: false,
+    },
+    Call {
+        name: "api.logout",
+        method: "POST",
+        path: "/server/logout",
+        caller: Caller::Token,
+        args: &[],
+        repeatable: false,
+    },
+    Call {
+        name: "api.offline",
+        method: "GET",
+        path: "/offline",
+        caller: Caller::Token,
+        args: &["limit"],
+        repeatable: false,
+    },
     Call {
         name: "api.offline_clear",
         method: "DELETE",
         path: "/offline",
         caller: Caller::Token,
         args: &["upto"],
+        repeatable: false,
     },
     Call {
         name: "api.user_by_phone",
@@ -272,6 +301,7 @@ pub const CALLS: &[Call] = &[
         path: "/user/phone/{phone}",
         caller: Caller::Token,
         args: &["phone!"],
+        repeatable: true,
     },
     Call {
         name: "api.user_by_id",
@@ -279,6 +309,7 @@ pub const CALLS: &[Call] = &[
         path: "/user/id/{id}",
         caller: Caller::Token,
         args: &["id!"],
+        repeatable: true,
     },
     Call {
         name: "api.contacts",
@@ -286,6 +317,7 @@ pub const CALLS: &[Call] = &[
         path: "/contact/version/{version}",
         caller: Caller::Token,
         args: &["version!"],
+        repeatable: true,
     },
     Call {
         name: "api.conversations",
@@ -293,15 +325,31 @@ pub const CALLS: &[Call] = &[
         path: "/conversation",
         caller: Caller::Token,
         args: &["limit", "after"],
+        repeatable: true,
     },
-    Call { name: "api.groups", method: "GET", path: "/group", caller: Caller::Token, args: &["after"] },
-    Call { name: "api.group", method: "GET", path: "/group/{id}", caller: Caller::Token, args: &["id!"] },
+    Call {
+        name: "api.groups",
+        method: "GET",
+        path: "/group",
+        caller: Caller::Token,
+        args: &["after"],
+        repeatable: true,
+    },
+    Call {
+        name: "api.group",
+        method: "GET",
+        path: "/group/{id}",
+        caller: Caller::Token,
+        args: &["id!"],
+        repeatable: true,
+    },
     Call {
         name: "api.history",
         method: "GET",
         path: "/history",
         caller: Caller::Token,
         args: &["with", "group", "before", "limit"],
+        repeatable: true,
     },
 ];
 
@@ -322,6 +370,16 @@ mod tests {
         for name in RequestName::ALL {
             assert_eq!(RequestName::parse(name.as_str()), Some(name));
         }
+    }
+
+    #[test]
+    fn only_what_reads_is_repeated() {
+        let repeatable: Vec<_> = CALLS.iter().filter(|call| call.repeatable).collect();
+        assert!(
+            !repeatable.is_empty() && repeatable.iter().all(|call| call.method == "GET"),
+            "{repeatable:?}"
+        );
+        assert!(!call("api.offline").unwrap().repeatable, "it notes what clearing clears");
     }
 
     #[test]

@@ -21,7 +21,7 @@
 //! | `answer` | `user`, `session`, `conv` and `seq`? | yes |
 //! | `receipt` | `user`, `device`, `conv`, `seq`, `by`, `read` | yes |
 //! | `replaced` | `user`, `device`, `below` | no |
-//! | `revoked` | `user`, `device`? | no |
+//! | `revoked` | `user`, `device`?, `below`? | no |
 //! | `resync` | none | no |
 
 mod read;
@@ -74,6 +74,9 @@ pub enum Delivery {
         user: UserId,
         /// Of which device; all of them if none is named.
         device: Option<Device>,
+        /// Sessions with a number below this one close; all of them if none is named. A session that the device has
+        /// begun since is not meant.
+        below: Option<SessionNo>,
     },
     /// Every session of the node is to read its backlog (`d = "resync"`).
     Resync,

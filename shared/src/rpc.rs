@@ -3,6 +3,7 @@
 //! | call | request | reply |
 //! |---|---|---|
 //! | `hb.<node>` | [`Heartbeat`] | [`HeartbeatReply`] |
+//! | `session.numbers` | [`Numbers`] | [`NumbersDrawn`] |
 //! | `session.connect` | [`ConnectBatch`] | [`ConnectReply`] |
 //! | `session.register` | [`Register`] | [`Registered`] |
 //! | `session.backlog` | [`Backlog`] | [`crate::delivery`] batch; the header `im-more: 1` says that there is more |
@@ -12,12 +13,16 @@
 //!
 //! A worker that cannot answer now (its stores are down) replies with the header `im-error: <code>` and the reason as
 //! the payload; the edge tries again within its deadline, with back-off.
+//!
+//! A worker may hang with a call in its socket. A call that is [`repeatable`] is then put to another one, which has just
+//! said (`who`) that it does not hang; it may so be carried out twice, the second time long after its caller has gone.
 
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    command,
     delivery::ReceiptKey,
     ids::{Conversation, Device, NodeId, Seq, SessionNo, TokenDigest, UserId},
 };
@@ -26,6 +31,26 @@ use crate::{
 pub const ERROR_HEADER: &str = "im-error";
 /// Header of a backlog reply with more to come.
 pub const MORE_HEADER: &str = "im-more";
+
+/// Header of a reply to `who`: the worker's name, by which it can be called itself.
+pub const WORKER_HEADER: &str = "im-worker";
+
+/// The calls of an edge for its sessions.
+pub const SESSION_CALLS: [&str; 6] = [
+    "session.numbers",
+    "session.connect",
+    "session.register",
+    "session.close",
+    "session.cursor",
+    "session.backlog",
+];
+
+/// Whether a call may be carried out twice, or late, without harm. Those of sessions all may: drawn numbers need not be
+/// used; a login is fenced by its number; a route gives way to a higher number, and only the session that wrote it
+/// removes it; positions only move up; a backlog is only read.
+pub fn repeatable(call: &str) -> bool {
+    SESSION_CALLS.contains(&call) || command::call(call).is_some_and(|call| call.repeatable)
+}
 
 /// A node says that it lives; sent every `heartbeat` interval.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,6 +79,25 @@ pub struct HeartbeatReply {
     pub epoch: Option<String>,
 }
 
+/// An edge draws numbers for logins that have come to it.
+///
+/// The number is what fences a login off: drawn once the client's frame is there and before the login is carried out, it
+/// is lower than that of any login begun after this one was given up. Numbers drawn ahead would be no fence.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Numbers {
+    /// How many, 1 to 1,000.
+    pub count: u32,
+}
+
+/// Numbers never given before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NumbersDrawn {
+    /// As many as asked for, each higher than the one before it.
+    pub numbers: Vec<SessionNo>,
+    /// Who drew them: it does not hang, so the logins go to it.
+    pub worker: String,
+}
+
 /// Logins that gathered while the last call was under way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ConnectBatch {
@@ -63,7 +107,10 @@ pub struct ConnectBatch {
     pub server: String,
     /// Its port.
     pub port: u16,
-    /// The logins.
+    /// The logins' numbers, one each, in order, from [`Numbers`]. A login whose number is not above its device's newest
+    /// is refused (`code = "unavailable"`): a newer one has overtaken it. The same one again is answered as before.
+    pub numbers: Vec<SessionNo>,
+    /// The logins. Of two on one device the one with the higher number is logged in, the other overtaken.
     pub logins: Vec<Connect>,
 }
 
@@ -139,7 +186,8 @@ pub struct Backlog {
     pub user: UserId,
     /// For which device.
     pub device: Device,
-    /// On which session: a worker refuses (`code = "token"`) one that has been replaced.
+    /// On which session: a worker refuses one that has been replaced (`code = "token"`), or whose token was revoked
+    /// (`code = "not_logged_in"`).
     pub session: SessionNo,
     /// At most this many deliveries.
     pub limit: u32,

@@ -5,9 +5,11 @@
 //! | `im.in.<lane>.<kind>` | edge to JetStream to the lane's worker | accepted frames, counted, back to back; kind is `m`, `gm`, `r`, or `x` for a mixed batch |
 //! | `im.node.<node>` | worker to one edge, with a reply | deliveries ([`crate::delivery`]); the reply is the confirmation |
 //! | `im.hb.<node>` | edge to every worker, with a reply | heartbeat ([`crate::rpc::Heartbeat`]) |
-//! | `im.rpc.session.<call>` | edge to any worker, with a reply | connect, register, backlog, cursor, close |
+//! | `im.rpc.session.<call>` | edge to any worker, with a reply | numbers, connect, register, backlog, cursor, close |
 //! | `im.rpc.account.<call>` | edge to any worker, with a reply | HTTP calls that carry a password |
 //! | `im.rpc.api.<call>` | edge to any worker, with a reply | every other HTTP call |
+//! | `im.who` | edge to every worker, with a reply | nothing; the first to reply is one that does not hang |
+//! | `im.at.<worker>.<call>` | edge to that worker, with a reply | a call of `im.rpc` that another worker has not answered |
 //! | `im.dead` | worker to JetStream | frames set aside, with the reason |
 //!
 //! `im` is the configured prefix; a test has its own.
@@ -74,6 +76,26 @@ impl Subjects {
     /// The call's path under `rpc`, from a subject.
     pub fn rpc_call<'a>(&self, subject: &'a str) -> Option<&'a str> {
         subject.strip_prefix(&self.prefix)?.strip_prefix(".rpc.")
+    }
+
+    /// Where every worker answers with its name.
+    pub fn who(&self) -> String {
+        format!("{}.who", self.prefix)
+    }
+
+    /// One call, for one worker.
+    pub fn at(&self, worker: &str, call: &str) -> String {
+        format!("{}.at.{worker}.{call}", self.prefix)
+    }
+
+    /// Every call for one worker.
+    pub fn at_all(&self, worker: &str) -> String {
+        self.at(worker, ">")
+    }
+
+    /// The call's path, from the subject of a call for one worker.
+    pub fn at_call<'a>(&self, subject: &'a str) -> Option<&'a str> {
+        Some(subject.strip_prefix(&self.prefix)?.strip_prefix(".at.")?.split_once('.')?.1)
     }
 
     /// Frames set aside.
@@ -178,5 +200,7 @@ mod tests {
         let subjects = Subjects::new("im_t1");
         assert_eq!(subjects.rpc_call(&subjects.rpc("session.connect")), Some("session.connect"));
         assert_eq!(subjects.rpc_call("im_t2.rpc.session.connect"), None);
+        assert_eq!(subjects.at_call(&subjects.at("w1-7", "session.connect")), Some("session.connect"));
+        assert_eq!(subjects.at_call(&subjects.rpc("session.connect")), None);
     }
 }

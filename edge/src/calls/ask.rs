@@ -27,6 +27,8 @@ pub struct Reply {
     pub error: Option<String>,
     /// There is more to ask for, from [`rpc::MORE_HEADER`].
     pub more: bool,
+    /// Who replied, from [`rpc::WORKER_HEADER`].
+    pub worker: Option<String>,
 }
 
 /// Nothing came back.
@@ -70,7 +72,8 @@ impl Ask for async_nats::Client {
             };
             let (error, more) =
                 (header(rpc::ERROR_HEADER), header(rpc::MORE_HEADER).is_some_and(|more| more == "1"));
-            Ok(Reply { payload: message.payload, error, more })
+            let worker = header(rpc::WORKER_HEADER);
+            Ok(Reply { payload: message.payload, error, more, worker })
         }
         .boxed()
     }

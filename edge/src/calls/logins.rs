@@ -1,11 +1,14 @@
-//! `session.connect`: logins that gather while the last calls are under way go out as one.
+//! `session.numbers`, then `session.connect`: logins that gather while the last calls are under way go out as one.
+//!
+//! The numbers fence logins off. A worker may hang and carry a login out long after it was given up here, when the client
+//! has logged in again: with the lower number it is then refused.
 
 use std::{sync::Arc, time::Duration};
 
 use shared::{
     command::Code,
     ids::NodeId,
-    rpc::{Connect, ConnectBatch, ConnectReply, ConnectResult},
+    rpc::{Connect, ConnectBatch, ConnectReply, ConnectResult, Numbers, NumbersDrawn},
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -19,6 +22,7 @@ const CALLS: usize = 4;
 /// Logins that wait for a call. When full, a connection waits with its login; its socket is not read meanwhile.
 const QUEUE: usize = 4096;
 
+const DRAW: &str = "session.numbers";
 const CALL: &str = "session.connect";
 
 /// Hands logins to the workers. Cheap to clone.
@@ -39,7 +43,7 @@ impl Logins {
     pub fn start(calls: Calls, node: NodeId, server: String, port: u16, vital: &Vital) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let timeout = calls.timeout();
-        let empty = ConnectBatch { node, server, port, logins: Vec::new() };
+        let empty = ConnectBatch { node, server, port, numbers: Vec::new(), logins: Vec::new() };
         tokio::spawn(vital.clone().task("logins", gather(calls, waiting, empty)));
         Self { queue, timeout }
     }
@@ -55,7 +59,7 @@ impl Logins {
             self.queue.send(Waiting { login, answer }).await.map_err(|_| gone(()))?;
             answered.await.map_err(|_| gone(()))?
         };
-        // The call has its own deadline; this one bounds the wait for a call as well.
+        // The two calls have deadlines of their own; this one bounds the wait for them as well.
         let result = tokio::time::timeout(self.timeout * 2, asked)
             .await
             .map_err(|_| CallError::TimedOut { call: CALL, after: self.timeout * 2 })??;
@@ -94,14 +98,8 @@ async fn connect(calls: &Calls, mut batch: ConnectBatch, logins: Vec<Waiting>) {
     }
     let (asked, answers): (Vec<_>, Vec<_>) = logins.into_iter().map(|one| (one.login, one.answer)).unzip();
     batch.logins = asked;
-    let reply = calls.call::<_, ConnectReply>(CALL, &batch, calls.timeout()).await;
-    let results: Vec<_> = match reply {
-        Ok(reply) if reply.results.len() == answers.len() => reply.results.into_iter().map(Ok).collect(),
-        Ok(reply) => {
-            let reason = format!("expected {} results, found {}", answers.len(), reply.results.len());
-            tracing::error!(call = CALL, reason, "a worker's reply does not fit its call");
-            vec![Err(CallError::Broken { call: CALL, reason }); answers.len()]
-        }
+    let results: Vec<_> = match carry_out(calls, batch).await {
+        Ok(results) => results.into_iter().map(Ok).collect(),
         Err(error) => {
             tracing::warn!(%error, logins = answers.len(), "logins have no answer");
             vec![Err(error); answers.len()]
@@ -111,6 +109,25 @@ async fn connect(calls: &Calls, mut batch: ConnectBatch, logins: Vec<Waiting>) {
         // A connection that has gone meanwhile does not want its answer; its number is simply never used.
         answer.send(result).ok();
     }
+}
+
+/// One result a login. The numbers are drawn here, after the clients' frames have come: that is what makes them a fence.
+async fn carry_out(calls: &Calls, mut batch: ConnectBatch) -> Result<Vec<ConnectResult>, CallError> {
+    let wanted = batch.logins.len();
+    let draw = Numbers { count: u32::try_from(wanted).unwrap_or(u32::MAX) };
+    let drawn: NumbersDrawn = calls.call(DRAW, &draw, calls.timeout()).await?;
+    batch.numbers = fitting(DRAW, drawn.numbers, wanted)?;
+    let reply: ConnectReply = calls.call_at(&drawn.worker, CALL, &batch, calls.timeout()).await?;
+    fitting(CALL, reply.results, wanted)
+}
+
+fn fitting<T>(call: &'static str, found: Vec<T>, wanted: usize) -> Result<Vec<T>, CallError> {
+    if found.len() == wanted {
+        return Ok(found);
+    }
+    let reason = format!("expected {wanted} of what was asked for, found {}", found.len());
+    tracing::error!(call, reason, "a worker's reply does not fit its call");
+    Err(CallError::Broken { call, reason })
 }
 
 impl CallError {

@@ -13,7 +13,7 @@ use crate::{
     backoff::Backoff,
     calls::CallError,
     context::Context,
-    outbox::{Item, Outbox, Page},
+    outbox::{Close, Item, Outbox, Page},
 };
 
 /// Reads after `pause` and puts the result into the session's outbox.
@@ -48,7 +48,16 @@ async fn once(context: &Context, request: &[u8]) -> Result<Page, String> {
             })?;
             Ok(Page::Read(entries, reply.more))
         }
-        Err(CallError::Refused { code, .. }) if code == Code::Token.as_str() => Ok(Page::Over),
-        Err(error) => Err(error.to_string()),
+        Err(error) => over(&error).map(Page::Over).ok_or_else(|| error.to_string()),
+    }
+}
+
+/// Why the session is over, if the refusal says that it is.
+fn over(refused: &CallError) -> Option<Close> {
+    let CallError::Refused { code, .. } = refused else { return None };
+    match Code::parse(code)? {
+        Code::Token => Some(Close::Replaced),
+        Code::NotLoggedIn => Some(Close::Revoked),
+        _ => None,
     }
 }

@@ -154,7 +154,7 @@ impl<W: Wire> Session<W> {
                 Item::Notice(body) => out.frame(&body),
                 Item::Queued(id) => self.live.queued(&id, out),
                 Item::Page(Page::Read(entries, more)) => self.live.page(&entries, more, out),
-                Item::Page(Page::Over) => close = close.or(Some(Close::Replaced)),
+                Item::Page(Page::Over(why)) => close = close.or(Some(why)),
             }
         }
         if let Some(close) = close

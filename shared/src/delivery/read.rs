@@ -81,6 +81,7 @@ fn one(frame: &Bytes) -> Result<Delivery, NotADelivery> {
         "\"revoked\"" => Delivery::Revoked {
             user: keys.id("user", UserId::new)?,
             device: keys.maybe("device").map(|value| text_id_of("device", value, Device::new)).transpose()?,
+            below: keys.maybe("below").map(|value| id_of("below", value, SessionNo::new)).transpose()?,
         },
         "\"resync\"" => Delivery::Resync,
         other => return Err(wrong("d = push, answer, receipt, replaced, revoked or resync", other)),

@@ -60,7 +60,8 @@ fn delivery() -> impl Strategy<Value = Delivery> {
             device,
             below
         }),
-        (user(), option::of(device())).prop_map(|(user, device)| Delivery::Revoked { user, device }),
+        (user(), option::of(device()), option::of(session()))
+            .prop_map(|(user, device, below)| Delivery::Revoked { user, device, below }),
         Just(Delivery::Resync),
     ]
     .boxed()

@@ -41,9 +41,12 @@ pub fn encode(delivery: &Delivery, out: &mut Vec<u8>) {
             number("below", below.0, &mut header);
             &[]
         }
-        Delivery::Revoked { user, device } => {
+        Delivery::Revoked { user, device, below } => {
             kind("revoked", &mut header);
             owner(*user, device.as_ref(), &mut header);
+            if let Some(below) = below {
+                number("below", below.0, &mut header);
+            }
             &[]
         }
         Delivery::Resync => {

@@ -18,7 +18,10 @@ use crate::{
         http::{Caller, Reply, arg, caller, id, invalid, required},
         tell::ByNode,
     },
-    store::{tokens, users},
+    store::{
+        tokens::{self, EndedSession},
+        users,
+    },
 };
 
 /// `POST /server/login`.
@@ -65,10 +68,11 @@ pub(crate) async fn failed(calls: &Calls, call: &HttpCall) -> Result<Reply, Faul
 /// that device goes on.
 pub(crate) async fn logout(calls: &Calls, call: &HttpCall) -> Result<Reply, Fault> {
     let caller = caller(calls, call).await?;
-    let bound = tokens::revoke(&calls.desk.pool, &caller.digest).await?;
+    let ended = tokens::revoke(&calls.desk.pool, &caller.digest).await?;
     calls.desk.directory.drop_clients(&[caller.digest]).await;
-    if let Some((device, session)) = bound {
-        let delivery = Delivery::Revoked { user: caller.user, device: Some(device.clone()) };
+    if let Some(EndedSession { device, session, below }) = ended {
+        let (on, below) = (Some(device.clone()), Some(below));
+        let delivery = Delivery::Revoked { user: caller.user, device: on, below };
         calls.tell_user(caller.user, vec![delivery]).await;
         let session = Registration { user: caller.user, device, session };
         if let Err(error) = calls.desk.directory.unregister(&[session]).await {

@@ -76,6 +76,7 @@ fn does_not_fit() -> Fault {
 /// Forgets the tokens and closes the connections that a changed password has ended.
 async fn end(calls: &Calls, caller: &Caller, ended: Ended) {
     calls.desk.directory.drop_clients(&ended.tokens).await;
-    let revoked = |device| Delivery::Revoked { user: caller.user, device: Some(device) };
+    let revoked =
+        |(device, below)| Delivery::Revoked { user: caller.user, device: Some(device), below: Some(below) };
     calls.tell_user(caller.user, ended.devices.into_iter().map(revoked).collect()).await;
 }

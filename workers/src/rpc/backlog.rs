@@ -9,16 +9,25 @@ use shared::{
 };
 
 use super::{ANSWER_BYTES, Answer, Calls, Fault, cursor};
-use crate::store::{cursors, owed};
+use crate::store::{
+    cursors,
+    logins::{self, Standing},
+    owed,
+};
 
 /// The most deliveries in a page, whatever was asked for.
 const PAGE: u32 = 1000;
 
 pub(super) async fn backlog(calls: &Calls, call: Backlog) -> Result<Answer, Fault> {
     let session = calls.desk.pool.get().await?;
-    match owed::newest_session(&session, call.user, &call.device).await? {
-        Some(newest) if newest <= call.session => {}
-        _ => return Err(Fault::refused(Code::Token, "the device has a newer session")),
+    // Here also ends what was to be told to the node, that it is replaced or revoked, and was passed over: whatever is
+    // passed over is made good by reading the backlog.
+    match logins::standing(&session, call.user, &call.device, call.session).await? {
+        Standing::Newest => {}
+        Standing::Replaced => return Err(Fault::refused(Code::Token, "the device has a newer session")),
+        Standing::Revoked => {
+            return Err(Fault::refused(Code::NotLoggedIn, "the session's token was revoked"));
+        }
     }
     let limit = usize::try_from(call.limit.clamp(1, PAGE)).unwrap_or(1);
     let after = call.after.iter().map(|place| (place.conv, place.seq)).collect();

@@ -2,14 +2,16 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`session`] | `session.connect`, `.register`, `.close` |
+//! | [`session`] | `session.numbers`, `.connect`, `.register`, `.close` |
 //! | [`cursor`] | `session.cursor`: acknowledgements, read positions, receipts |
 //! | [`backlog`] | `session.backlog`: what a device has not been sent |
+//! | [`counter`] | taking calls in and answering them |
 //! | [`http`] | the HTTP calls' common part: who calls, arguments, answers |
 //! | [`people`], [`talks`], [`offline`] | the `api.*` calls; [`crate::account`] has the rest |
 //! | [`tell`] | deliveries that a call brings about |
 
 pub mod backlog;
+pub mod counter;
 pub mod cursor;
 pub mod http;
 pub mod offline;
@@ -18,20 +20,19 @@ pub mod session;
 pub mod talks;
 pub mod tell;
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration, time::Instant};
+use std::sync::Arc;
 
-use async_nats::{Client, HeaderMap, Message, SubscribeError};
-use futures::{FutureExt, StreamExt};
+use async_nats::{Client, SubscribeError};
 use serde::{Serialize, de::DeserializeOwned};
 use shared::{
     command::{self, Code},
-    rpc::{self, ERROR_HEADER, MORE_HEADER},
+    rpc,
     subject::Subjects,
-    telemetry::Metric,
 };
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use self::counter::Counter;
 use crate::{
     account::Hashers,
     config::WorkerConfig,
@@ -40,9 +41,6 @@ use crate::{
     nodes::Nodes,
     store::{Pool, StoreError},
 };
-
-/// Nobody waits longer for an answer than this.
-const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Bodies in one answer, bytes: what the broker carries in one message, with room for the rest.
 pub(crate) const ANSWER_BYTES: usize = 512 * 1024;
@@ -61,6 +59,8 @@ pub struct Desk {
 /// Everything that a call may use.
 #[derive(Debug, Clone)]
 pub(crate) struct Calls {
+    /// This start of this worker, by which it can be called itself.
+    pub name: String,
     pub desk: Desk,
     pub hashers: Hashers,
     pub tell: tell::Tell,
@@ -111,11 +111,12 @@ impl Answer {
     }
 }
 
-/// Answers calls until shutdown, then those that have already come. At most `[rpc] concurrency` at a time; more wait in
-/// the subscription, then at the broker.
+/// Answers calls until shutdown, then those that have already come: calls for any worker, and those for this one, which
+/// an edge makes that has asked `who` is there. At most `[rpc] concurrency` at a time; more wait in the subscriptions,
+/// then at the broker.
 ///
 /// # Errors
-/// When the subscription cannot be made.
+/// When a subscription cannot be made.
 pub async fn serve(
     nats: Client,
     subjects: Subjects,
@@ -125,97 +126,31 @@ pub async fn serve(
     let hashers = Hashers::new(&desk.config.account);
     let tell = tell::Tell::new(desk.deliveries.clone(), desk.nodes.clone());
     let permits = Arc::new(Semaphore::new(desk.config.rpc.concurrency));
-    let calls = Arc::new(Calls { desk, hashers, tell });
-    let mut incoming = nats.queue_subscribe(subjects.rpc_all(), Subjects::WORKERS.into()).await?;
-    let mut running = JoinSet::new();
-    let mut draining = false;
-    loop {
-        while running.try_join_next().is_some() {}
-        let Ok(permit) = permits.clone().acquire_owned().await else { break };
-        let message = tokio::select! {
-            message = incoming.next() => message,
-            () = shutdown.cancelled(), if !draining => {
-                draining = true;
-                if let Err(error) = incoming.drain().await {
-                    tracing::warn!(%error, "calls that had already come may go unanswered");
-                }
-                continue;
-            }
-        };
-        let Some(message) = message else { break };
-        let (nats, subjects, calls) = (nats.clone(), subjects.clone(), calls.clone());
-        running.spawn(async move {
-            answer(&nats, &subjects, &calls, message).await;
-            drop(permit);
-        });
-    }
-    while running.join_next().await.is_some() {}
+    // Two workers may have one name, and none may be taken for one that it was before.
+    let random = getrandom::u32().unwrap_or_else(|_| std::process::id());
+    let name = format!("{}-{random:08x}", desk.config.worker.name);
+    let any = nats.queue_subscribe(subjects.rpc_all(), Subjects::WORKERS.into()).await?;
+    let own = nats.subscribe(subjects.at_all(&name)).await?;
+    let who = nats.subscribe(subjects.who()).await?;
+    let calls = Arc::new(Calls { name, desk, hashers, tell });
+    let counter = Counter { nats, subjects, calls, permits };
+    tokio::join!(
+        counter.serve(any, shutdown.clone()),
+        counter.serve(own, shutdown.clone()),
+        counter.serve(who, shutdown)
+    );
     Ok(())
-}
-
-async fn answer(nats: &Client, subjects: &Subjects, calls: &Calls, message: Message) {
-    let Some(reply) = message.reply else { return };
-    let asked = subjects.rpc_call(&message.subject).unwrap_or_default();
-    let begun = Instant::now();
-    let name = known(asked);
-    let working = AssertUnwindSafe(dispatch(calls, name, &message.payload)).catch_unwind();
-    let done = match tokio::time::timeout(DEADLINE, working).await {
-        Ok(Ok(done)) => done,
-        Ok(Err(_panic)) => {
-            tracing::error!(call = name, "a call panicked; its caller is told to try again");
-            Err(Fault::Unavailable("the call failed in the worker".to_owned()))
-        }
-        Err(_) => Err(Fault::Unavailable(format!("the call took longer than {DEADLINE:?}"))),
-    };
-    Metric::WorkerRpcSeconds.histogram(&[("call", name)]).record(begun.elapsed());
-    let ok = !matches!(done, Err(Fault::Store(_) | Fault::Unavailable(_)));
-    Metric::WorkerRpcCalls
-        .counter(&[("call", name), ("result", if ok { "ok" } else { "error" })])
-        .increment(1);
-    let mut headers = HeaderMap::new();
-    let payload = match done {
-        Ok(answer) => {
-            if answer.more {
-                headers.insert(MORE_HEADER, "1");
-            }
-            answer.payload
-        }
-        Err(fault) => {
-            log(name, &fault);
-            headers.insert(ERROR_HEADER, fault.code().as_str());
-            fault.to_string().into_bytes()
-        }
-    };
-    if let Err(error) = nats.publish_with_headers(reply, headers, payload.into()).await {
-        tracing::warn!(call = name, %error, "an answer was not sent");
-    }
-}
-
-fn log(call: &str, fault: &Fault) {
-    match fault {
-        Fault::Store(error) if !error.retry() => {
-            Metric::WorkerStoreErrors.counter(&[]).increment(1);
-            tracing::error!(call, error = error as &dyn std::error::Error, "a call failed");
-        }
-        Fault::Store(error) => {
-            Metric::WorkerStoreErrors.counter(&[]).increment(1);
-            tracing::warn!(call, %error, "a call failed; it is tried again");
-        }
-        Fault::Unavailable(reason) => tracing::warn!(call, reason, "a call failed; it is tried again"),
-        Fault::Refused { .. } => tracing::debug!(call, %fault, "a call was refused"),
-    }
 }
 
 /// The call's name as the tables have it, so that a metric's label is one of few.
 fn known(asked: &str) -> &'static str {
-    const SESSION: [&str; 5] =
-        ["session.connect", "session.register", "session.close", "session.cursor", "session.backlog"];
-    let session = SESSION.into_iter().find(|name| *name == asked);
+    let session = rpc::SESSION_CALLS.into_iter().find(|name| *name == asked);
     session.or_else(|| command::call(asked).map(|call| call.name)).unwrap_or("unknown")
 }
 
 async fn dispatch(calls: &Calls, name: &'static str, payload: &[u8]) -> Result<Answer, Fault> {
     match name {
+        "session.numbers" => session::numbers(calls, read(payload)?).await.map(|done| Answer::of(&done)),
         "session.connect" => session::connect(calls, read(payload)?).await.map(|done| Answer::of(&done)),
         "session.register" => session::register(calls, read(payload)?).await.map(|done| Answer::of(&done)),
         "session.close" => session::close(calls, read(payload)?).await.map(|done| Answer::of(&done)),
@@ -240,7 +175,9 @@ mod tests {
         for call in command::CALLS {
             assert_eq!(known(call.name), call.name);
         }
-        assert_eq!(known("session.backlog"), "session.backlog");
+        for call in rpc::SESSION_CALLS {
+            assert_eq!(known(call), call);
+        }
         assert_eq!(known("session.steal"), "unknown");
     }
 }

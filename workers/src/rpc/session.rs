@@ -1,15 +1,14 @@
 //! Sessions come, are registered again, and go.
 
-use std::time::Duration;
-
 use shared::{
+    command::Code,
     delivery::Delivery,
     ids::SessionNo,
     rpc::{
-        Close, Connect, ConnectBatch, ConnectReply, ConnectResult, Done, Register, Registered, Registration,
+        Close, Connect, ConnectBatch, ConnectReply, ConnectResult, Done, Numbers, NumbersDrawn, Register,
+        Registered, Registration,
     },
 };
-use tokio::time::timeout;
 
 use super::{Calls, Fault, tell::ByNode};
 use crate::{
@@ -28,21 +27,37 @@ impl Calls {
     }
 }
 
-/// How long a login may take, less than an edge waits for it. One that is carried out after its edge has given it up
-/// takes a newer number than the login that succeeded elsewhere meanwhile, and throws that session out.
-const LOGIN: Duration = Duration::from_secs(4);
+/// The most numbers of one draw.
+const DRAWN: u32 = 1000;
 
-/// `session.connect`: PostgreSQL decides, then the routes are written; the sessions replaced by these are told.
+/// `session.numbers`.
+pub(super) async fn numbers(calls: &Calls, call: Numbers) -> Result<NumbersDrawn, Fault> {
+    if !(1..=DRAWN).contains(&call.count) {
+        let reason = format!("expected a count from 1 to {DRAWN}, found {}", call.count);
+        return Err(Fault::refused(Code::Invalid, reason));
+    }
+    let numbers = logins::draw(&calls.desk.pool, call.count).await?;
+    Ok(NumbersDrawn { numbers, worker: calls.name.clone() })
+}
+
+/// `session.connect`: PostgreSQL decides, then the routes are written; the sessions replaced by these are told. May come
+/// twice, to two workers at once, or long after its edge has given it up: the numbers see to it.
 pub(super) async fn connect(calls: &Calls, batch: ConnectBatch) -> Result<ConnectReply, Fault> {
-    let done = timeout(LOGIN, logins::connect(&calls.desk.pool, &batch.logins, calls.device_limits())).await;
-    let done =
-        done.map_err(|_| Fault::Unavailable(format!("PostgreSQL has not answered within {LOGIN:?}")))??;
+    let (count, numbers) = (batch.logins.len(), batch.numbers.len());
+    if numbers != count {
+        let reason = format!("expected a number for each of {count} logins, found {numbers}");
+        return Err(Fault::refused(Code::Invalid, reason));
+    }
+    let pool = &calls.desk.pool;
+    let done = logins::connect(pool, &batch.logins, &batch.numbers, calls.device_limits()).await?;
+    // Who carried them out before may have written the routes and told nobody: then no route says who was replaced.
+    let repeated = done.results.iter().any(|result| matches!(result, LoggedIn::Yes { again: true, .. }));
     let sessions: Vec<(&Connect, SessionNo)> = batch
         .logins
         .iter()
         .zip(&done.results)
         .filter_map(|(login, result)| match result {
-            LoggedIn::Yes(session) => Some((login, *session)),
+            LoggedIn::Yes { session, .. } => Some((login, *session)),
             LoggedIn::No(..) => None,
         })
         .collect();
@@ -62,10 +77,10 @@ pub(super) async fn connect(calls: &Calls, batch: ConnectBatch) -> Result<Connec
         directory.put_clients(&clients),
         directory.drop_clients(&done.revoked),
     );
-    replaced(calls, &registrations, placed.as_ref()).await;
+    replaced(calls, &registrations, placed.as_ref().filter(|_| !repeated)).await;
     let epoch = placed.and_then(|placed| placed.epoch);
     let result = |result: &LoggedIn| match result {
-        LoggedIn::Yes(session) => {
+        LoggedIn::Yes { session, .. } => {
             ConnectResult { session: Some(*session), epoch: epoch.clone(), code: None, reason: None }
         }
         LoggedIn::No(code, reason) => ConnectResult {

@@ -1,4 +1,8 @@
-//! Tokens to sessions: what a batch of logins changes, one statement a table.
+//! Tokens to sessions: what a batch of logins changes, one statement a table; and how a session stands to its device.
+//!
+//! A session's number is drawn before its login, and only grows: the sequence caches nothing, so that of two numbers the
+//! one drawn later is the higher one, whichever worker drew it. `devices.session` is the fence: the number of the newest
+//! login, or one drawn when that login's token was revoked. A login with a lower one comes too late and changes nothing.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -8,7 +12,7 @@ use shared::{
     rpc::Connect,
 };
 
-use super::{Pool, StoreError, Tx, again};
+use super::{Pool, Session, StoreError, Tx, again};
 
 const TOKENS: &str =
     "SELECT digest, user_id, device FROM sessions WHERE digest = ANY($1) ORDER BY digest FOR UPDATE";
@@ -52,10 +56,18 @@ const NUMBERS: &str = "SELECT nextval('session_numbers') FROM generate_series(1,
 const BIND: &str = "UPDATE sessions s SET device = b.device, used_at = now()
 FROM unnest($1::text[], $2::text[]) b(digest, device) WHERE s.digest = b.digest";
 
-const SEEN: &str = "UPDATE devices d SET seen_at = now(), session = greatest(d.session, n.session),
-    digest = CASE WHEN n.session >= d.session THEN n.digest ELSE d.digest END
-FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[]) n(user_id, device, session, digest)
-WHERE d.user_id = n.user_id AND d.device = n.device";
+/// Decided under the rows' locks, taken in order: a number that is higher than the newest, or the newest itself for the
+/// very login that it was carried out for before.
+const SEEN: &str = "UPDATE devices d SET seen_at = now(), session = n.session, digest = n.digest
+FROM (SELECT l.user_id, l.device, l.session AS newest, l.digest AS newest_by, u.session, u.digest
+      FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[]) u(user_id, device, session, digest)
+      JOIN devices l ON l.user_id = u.user_id AND l.device = u.device
+      ORDER BY 1, 2 FOR UPDATE OF l) n
+WHERE d.user_id = n.user_id AND d.device = n.device
+  AND (n.newest < n.session OR (n.newest = n.session AND n.newest_by = n.digest))
+RETURNING d.session, n.newest = n.session";
+
+const STANDING: &str = "SELECT session, digest IS NULL FROM devices WHERE user_id = $1 AND device = $2";
 
 /// A newer token that has not connected yet stays.
 const OLDER_TOKENS: &str = "DELETE FROM sessions o
@@ -83,7 +95,12 @@ pub struct DeviceLimits {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LoggedIn {
     /// It has this number.
-    Yes(SessionNo),
+    Yes {
+        /// Its number.
+        session: SessionNo,
+        /// It had been carried out before, by whoever did not answer for it.
+        again: bool,
+    },
     /// It was refused.
     No(Code, String),
 }
@@ -97,67 +114,130 @@ pub struct Logins {
     pub revoked: Vec<TokenDigest>,
 }
 
-/// Logs a batch in. Of two on the same device the later one gets the higher number.
+/// Numbers never given before, each higher than the one before it.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn draw(pool: &Pool, count: u32) -> Result<Vec<SessionNo>, StoreError> {
+    let rows = pool.get().await?.query(NUMBERS, &[&i64::from(count)]).await?;
+    let mut numbers: Vec<SessionNo> = rows.iter().map(|row| SessionNo(row.get(0))).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// Logs a batch in, each login with its number, drawn since it was asked for. Of two on the same device the one with the
+/// higher number is logged in. May be carried out again, or late: see the fence above.
 ///
 /// # Errors
 /// [`StoreError`]; then none is logged in.
-pub async fn connect(pool: &Pool, logins: &[Connect], limits: DeviceLimits) -> Result<Logins, StoreError> {
+pub async fn connect(
+    pool: &Pool,
+    logins: &[Connect],
+    numbers: &[SessionNo],
+    limits: DeviceLimits,
+) -> Result<Logins, StoreError> {
     again!({
         let mut lease = pool.get().await?;
         let tx = lease.begin().await?;
-        let logins = connect_in(&tx, logins, limits).await?;
+        let logins = connect_in(&tx, logins, numbers, limits).await?;
         tx.commit().await?;
         Ok(logins)
     })
 }
 
-async fn connect_in(tx: &Tx<'_>, logins: &[Connect], limits: DeviceLimits) -> Result<Logins, StoreError> {
+async fn connect_in(
+    tx: &Tx<'_>,
+    logins: &[Connect],
+    numbers: &[SessionNo],
+    limits: DeviceLimits,
+) -> Result<Logins, StoreError> {
     let mut refused: Vec<Option<(Code, String)>> = verify(tx, logins).await?;
     let passed = |refused: &[Option<_>]| -> Vec<usize> {
         (0..logins.len()).filter(|at| refused[*at].is_none()).collect()
     };
     let stale = admit(tx, logins, &passed(&refused), limits, &mut refused).await?;
+    let taken = take_numbers(tx, logins, numbers, &passed(&refused)).await?;
+    for at in passed(&refused).into_iter().filter(|at| !taken.contains_key(&numbers[*at])) {
+        refused[at] = Some(overtaken());
+    }
     let passed = passed(&refused);
     let digests: Vec<&str> = passed.iter().map(|at| logins[*at].token.as_str()).collect();
     let users: Vec<i64> = passed.iter().map(|at| logins[*at].user.0).collect();
     let devices: Vec<&str> = passed.iter().map(|at| logins[*at].device.as_str()).collect();
     let mut revoked = Vec::new();
-    let mut numbers = Vec::new();
     if !passed.is_empty() {
         tx.execute(BIND_MARKS, &[&digests, &users, &devices]).await?;
         tx.execute(BIND, &[&digests, &devices]).await?;
-        numbers = take_numbers(tx, &users, &devices, &digests).await?;
         let rows = tx.query(OLDER_TOKENS, &[&digests]).await?;
         revoked.extend(rows.iter().filter_map(|row| TokenDigest::try_from(row.get::<_, String>(0)).ok()));
     }
     if stale {
         tx.query(FORGET, &[&users, &limits.days]).await?;
     }
-    let mut numbers = numbers.into_iter();
-    let result = |why: Option<(Code, String)>| match why {
-        Some((code, reason)) => Some(LoggedIn::No(code, reason)),
-        None => numbers.next().map(LoggedIn::Yes),
+    let result = |(why, session): (Option<(Code, String)>, &SessionNo)| match why {
+        Some((code, reason)) => LoggedIn::No(code, reason),
+        None => LoggedIn::Yes { session: *session, again: taken.get(session).is_some_and(|again| *again) },
     };
-    Ok(Logins { results: refused.into_iter().filter_map(result).collect(), revoked })
+    Ok(Logins { results: refused.into_iter().zip(numbers).map(result).collect(), revoked })
 }
 
-/// A number each, in order, so that of two on one device the later one is the newest.
+/// The numbers that are now their device's newest, each with whether it had been before.
 async fn take_numbers(
     tx: &Tx<'_>,
-    users: &[i64],
-    devices: &[&str],
-    digests: &[&str],
-) -> Result<Vec<SessionNo>, StoreError> {
-    let rows = tx.query(NUMBERS, &[&i64::try_from(users.len()).unwrap_or(i64::MAX)]).await?;
-    let mut numbers: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
-    numbers.sort_unstable();
-    let pairs = users.iter().copied().zip(devices.iter().copied());
-    let sessions = numbers.iter().copied().zip(digests.iter().copied());
-    let newest: BTreeMap<(i64, &str), (i64, &str)> = pairs.zip(sessions).collect();
+    logins: &[Connect],
+    numbers: &[SessionNo],
+    passed: &[usize],
+) -> Result<HashMap<SessionNo, bool>, StoreError> {
+    let mut newest: BTreeMap<(i64, &str), (i64, &str)> = BTreeMap::new();
+    for at in passed {
+        let login = &logins[*at];
+        let asked = (numbers[*at].0, login.token.as_str());
+        let one = newest.entry((login.user.0, login.device.as_str())).or_insert(asked);
+        *one = (*one).max(asked);
+    }
+    if newest.is_empty() {
+        return Ok(HashMap::new());
+    }
     let (of, on): (Vec<i64>, Vec<&str>) = newest.keys().copied().unzip();
     let (sessions, by): (Vec<i64>, Vec<&str>) = newest.into_values().unzip();
-    tx.execute(SEEN, &[&of, &on, &sessions, &by]).await?;
-    Ok(numbers.into_iter().map(SessionNo).collect())
+    let rows = tx.query(SEEN, &[&of, &on, &sessions, &by]).await?;
+    Ok(rows.iter().map(|row| (SessionNo(row.get(0)), row.get(1))).collect())
+}
+
+/// Whoever still waits for it may try again, with a new number: it is then the newest.
+fn overtaken() -> (Code, String) {
+    let reason =
+        "expected the newest login of this device, found that a newer one has overtaken it; try again";
+    (Code::Unavailable, reason.to_owned())
+}
+
+/// How a session stands to its device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is the device's newest.
+    Newest,
+    /// The device has a newer one, or was forgotten.
+    Replaced,
+    /// Its token was revoked.
+    Revoked,
+}
+
+/// How this session stands to its device.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn standing(
+    session: &Session,
+    user: UserId,
+    device: &Device,
+    number: SessionNo,
+) -> Result<Standing, StoreError> {
+    let row = session.query_opt(STANDING, &[&user.0, &device.as_str()]).await?;
+    Ok(match row.map(|row| (SessionNo(row.get(0)), row.get::<_, bool>(1))) {
+        Some((newest, _)) if newest <= number => Standing::Newest,
+        Some((_, true)) => Standing::Revoked,
+        Some((_, false)) | None => Standing::Replaced,
+    })
 }
 
 /// Each token must exist, be the user's, and not be another device's.

@@ -26,9 +26,13 @@ const TRIM: &str = "DELETE FROM sessions WHERE digest IN (
 RETURNING digest";
 const REVOKE: &str = "DELETE FROM sessions WHERE digest = $1 RETURNING device, user_id";
 const REVOKE_OTHERS: &str = "DELETE FROM sessions WHERE user_id = $1 AND digest <> $2 RETURNING digest";
-/// Devices whose newest connection was made with another token, be it long gone.
-const OTHERS: &str = "SELECT device FROM devices WHERE user_id = $1 AND digest <> $2";
-const SESSION: &str = "SELECT session FROM devices WHERE user_id = $1 AND device = $2 AND digest = $3";
+/// Raises the fence of devices whose newest connection was made with another token, be it long gone.
+const END_OTHERS: &str = "UPDATE devices SET session = nextval('session_numbers'), digest = NULL
+WHERE user_id = $1 AND digest <> $2 RETURNING device, session";
+/// The same of the device whose newest connection was made with this token; and the number that it had.
+const END: &str = "UPDATE devices d SET session = nextval('session_numbers'), digest = NULL
+FROM (SELECT session FROM devices WHERE user_id = $1 AND device = $2 AND digest = $3 FOR UPDATE) was
+WHERE d.user_id = $1 AND d.device = $2 RETURNING d.session, was.session";
 
 /// Whose a token is, and the device it is bound to.
 pub type Holder = (UserId, Option<Device>);
@@ -72,17 +76,39 @@ pub async fn create(
     })
 }
 
-/// Ends a token. Gives its device and that device's newest session, if that was made with this token.
+/// A device whose newest connection was made with a token that is now gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedSession {
+    /// The device.
+    pub device: Device,
+    /// That connection's number.
+    pub session: SessionNo,
+    /// Its connections with a number below this one are over, and logins with one are refused.
+    pub below: SessionNo,
+}
+
+/// Ends a token. Gives its device's newest connection, if that was made with this token.
 ///
 /// # Errors
-/// [`StoreError`].
-pub async fn revoke(pool: &Pool, digest: &TokenDigest) -> Result<Option<(Device, SessionNo)>, StoreError> {
-    let session = pool.get().await?;
-    let Some(row) = session.query_opt(REVOKE, &[&digest.as_str()]).await? else { return Ok(None) };
-    let Some(device) = device(&row, 0)? else { return Ok(None) };
+/// [`StoreError`]; then it has not ended.
+pub async fn revoke(pool: &Pool, digest: &TokenDigest) -> Result<Option<EndedSession>, StoreError> {
+    again!({
+        let mut lease = pool.get().await?;
+        let tx = lease.begin().await?;
+        let ended = revoke_in(&tx, digest).await?;
+        tx.commit().await?;
+        Ok(ended)
+    })
+}
+
+async fn revoke_in(tx: &Tx<'_>, digest: &TokenDigest) -> Result<Option<EndedSession>, StoreError> {
+    let rows = tx.query(REVOKE, &[&digest.as_str()]).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let Some(device) = device(row, 0)? else { return Ok(None) };
     let user: i64 = row.get(1);
-    let row = session.query_opt(SESSION, &[&user, &device.as_str(), &digest.as_str()]).await?;
-    Ok(row.map(|row| (device, SessionNo(row.get(0)))))
+    let rows = tx.query(END, &[&user, &device.as_str(), &digest.as_str()]).await?;
+    let numbers = rows.first().map(|row| (SessionNo(row.get(0)), SessionNo(row.get(1))));
+    Ok(numbers.map(|(below, session)| EndedSession { device, session, below }))
 }
 
 /// What a changed password has ended.
@@ -90,8 +116,9 @@ pub async fn revoke(pool: &Pool, digest: &TokenDigest) -> Result<Option<(Device,
 pub struct Ended {
     /// Tokens; they are gone.
     pub tokens: Vec<TokenDigest>,
-    /// Devices whose newest connection was made with another token than the one that stays.
-    pub devices: Vec<Device>,
+    /// Devices whose newest connection was made with another token than the one that stays: those with a number below
+    /// this one are over.
+    pub devices: Vec<(Device, SessionNo)>,
 }
 
 /// Ends every token of a user but one.
@@ -102,9 +129,9 @@ pub(super) async fn revoke_others(
 ) -> Result<Ended, StoreError> {
     let rows = tx.query(REVOKE_OTHERS, &[&user.0, &keep.as_str()]).await?;
     let tokens = rows.iter().filter_map(digest_of).collect();
-    let rows = tx.query(OTHERS, &[&user.0, &keep.as_str()]).await?;
-    let devices = rows.iter().map(|row| rows::device(row.get(0))).collect::<Result<_, _>>()?;
-    Ok(Ended { tokens, devices })
+    let rows = tx.query(END_OTHERS, &[&user.0, &keep.as_str()]).await?;
+    let below = |row: &Row| Ok((rows::device(row.get(0))?, SessionNo(row.get(1))));
+    Ok(Ended { tokens, devices: rows.iter().map(below).collect::<Result<_, StoreError>>()? })
 }
 
 fn digest_of(row: &Row) -> Option<TokenDigest> {

@@ -145,10 +145,16 @@ async fn a_new_login_on_a_device_closes_the_older_one() {
     let _new = Client::logged_in(&node, 1, "pad").await;
     assert!(old.frame().await.unwrap().contains("replaced"));
     assert_eq!(old.frame().await, None);
-    node.send(&[Delivery::Revoked {
+    let revoked = |below| Delivery::Revoked {
         user: UserId(1),
         device: Some(shared::ids::Device::new("phone").unwrap()),
-    }]);
+        below: Some(SessionNo(below)),
+    };
+    // The device's session is the second one: a revocation from before it began is not meant for it.
+    node.send(&[revoked(2)]);
+    other.write("[[r]]\nid = \"1\"\nt = \"no such\"\n\n").await;
+    assert!(other.frame().await.unwrap().contains("unknown"));
+    node.send(&[revoked(3)]);
     assert_eq!(other.frame().await, None);
 }
 
