@@ -15,7 +15,11 @@ pub mod requests;
 pub mod run;
 pub mod texts;
 
-use shared::{message::Accepted, subject::Lane};
+use shared::{
+    command::Code,
+    message::{Accepted, Refusal},
+    subject::Lane,
+};
 
 use crate::store::StoreError;
 
@@ -24,10 +28,21 @@ use crate::store::StoreError;
 pub struct Item {
     /// The lane it came by.
     pub lane: Lane,
-    /// Not committed before, as the lane's mark says: it is counted.
+    /// Not committed before, as the lane's mark says: it is counted, and may be stored. What was committed before and is
+    /// not found stored was refused then, and stays so, see [`not_stored_then`].
     pub fresh: bool,
     /// What it is.
     pub accepted: Accepted,
+}
+
+/// The refusal of a frame that was refused when its chunk was committed, comes again, and would be allowed by now: stored
+/// now it would stand behind what its sender sent after it, and its sender was told that it was refused. Whoever has
+/// that answer ignores this one; whoever has not sends it again, as a frame of its own.
+pub(crate) fn not_stored_then() -> Refusal {
+    Refusal::new(
+        Code::Unavailable,
+        "this was worked on before and is not stored; if no other answer has come, send it again",
+    )
 }
 
 /// Why a chunk failed as a whole.

@@ -38,7 +38,13 @@ pub(super) async fn process(
     for Pulled { lane, stream, stream_seq, payload, acker, .. } in batches {
         let committed = committed(to, lane, &stream).await?;
         let fresh = reach.note(lane, stream_seq, committed);
+        let before = decoded.items.len();
         decode::batch(lane, stream_seq, fresh, &payload, to.shared.config.nats.lanes, &mut decoded);
+        if let Some(owned) = to.lanes.get(&lane).filter(|owned| !owned.alone.is_empty()) {
+            for (item, place, _) in &mut decoded.items[before..] {
+                item.fresh &= !owned.alone.contains(&(place.stream_seq, place.frame));
+            }
+        }
         ackers.push(acker);
     }
     fail::reached(Step::Decoded);
@@ -60,13 +66,15 @@ pub(super) async fn process(
         together(to, decoded, &reach, ackers, since).await?;
     }
     if !trying.is_empty() {
-        let tried: Vec<Lane> = trying.iter().map(|(lane, _)| *lane).collect();
+        let tried: Vec<(Lane, u64)> =
+            reach.newest().filter(|(lane, _)| trying.iter().any(|one| one.0 == *lane)).collect();
         lanes::forgive(&to.session, &tried).await?;
     }
     for (lane, committed) in reach.newest() {
         if let Some(owned) = to.lanes.get_mut(&lane) {
             owned.committed = committed;
-            owned.probation = false;
+            owned.alone.retain(|(stream_seq, _)| *stream_seq > committed);
+            owned.probation = !owned.alone.is_empty();
         }
     }
     Ok(())
@@ -76,8 +84,8 @@ pub(super) async fn process(
 async fn committed(to: &mut Committer, lane: Lane, stream: &Arc<str>) -> Result<u64, SessionEnd> {
     let Some(owned) = to.lanes.get_mut(&lane) else { return Ok(0) };
     if owned.stream != *stream {
-        owned.committed = lanes::committed(&to.session, lane, stream).await?;
-        owned.stream = stream.clone();
+        let lanes::Committed { upto, alone } = lanes::committed(&to.session, lane, stream).await?;
+        (owned.committed, owned.alone, owned.stream) = (upto, alone, stream.clone());
     }
     Ok(owned.committed)
 }

@@ -1,7 +1,7 @@
 //! A committer: one PostgreSQL session, the lanes it holds by advisory locks on that session, and one chunk under way.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -69,7 +69,10 @@ pub(super) struct Owned {
     pub stream: Arc<str>,
     /// The newest stream sequence committed.
     pub committed: u64,
-    /// Nothing of it has been committed since it was taken: what comes first may be what crashed before.
+    /// Frames beyond it that were committed alone, by a trial that did not come to its end.
+    pub alone: HashSet<(u64, i32)>,
+    /// What comes next may be what crashed before: nothing of it has been committed since it was taken, or not yet what
+    /// a trial has left half done.
     pub probation: bool,
     puller: tokio::task::AbortHandle,
 }
@@ -252,8 +255,8 @@ impl Committer {
             Ended { lane, taking, error }
         });
         Metric::WorkerLaneOwned.gauge(&[("lane", &lane.0.to_string())]).set(1);
-        self.lanes
-            .insert(lane, Owned { taking, stream: Arc::default(), committed: 0, probation: true, puller });
+        let (stream, alone) = (Arc::default(), HashSet::new());
+        self.lanes.insert(lane, Owned { taking, stream, committed: 0, alone, probation: true, puller });
     }
 
     /// A puller ends when the broker was lost or another owner recreated the consumer. While the lock is held, and only

@@ -8,7 +8,10 @@ use shared::{
     message::{Accepted, Ask, Body, Refusal, Request, write, write::Success},
 };
 
-use super::{ChunkError, Item, cache::Cache, digest, effect::Effect, effect::Outcome, effect::Show, texts};
+use super::{
+    ChunkError, Item, cache::Cache, digest, effect::Effect, effect::Outcome, effect::Show, not_stored_then,
+    texts,
+};
 use crate::{
     contact, group,
     store::{
@@ -130,13 +133,7 @@ pub async fn run(
         return Ok(Effect::request(frame, name, Outcome::Duplicate, conversation, &success, shows));
     }
     let mut desk = Desk { session, cache, frame, request, group_members, digest };
-    let decision = match &request.what {
-        Ask::CreateGroup { .. }
-        | Ask::CreateGroupMember { .. }
-        | Ask::DeleteGroupMember { .. }
-        | Ask::DeleteGroup { .. } => group::decide(&mut desk).await?,
-        _ => contact::decide(&mut desk).await?,
-    };
+    let decision = if item.fresh { decide(&mut desk).await? } else { decide_again(&mut desk).await? };
     Ok(match decision {
         Decision::Refused(refusal) => Effect::refused(frame, Outcome::Refused(refusal.code), &refusal),
         Decision::Quiet => {
@@ -152,6 +149,37 @@ pub async fn run(
             };
             Effect::request(frame, name, Outcome::Stored, Some(conversation), &success, shows)
         }
+    })
+}
+
+async fn decide(desk: &mut Desk<'_>) -> Result<Decision, ChunkError> {
+    match &desk.request.what {
+        Ask::CreateGroup { .. }
+        | Ask::CreateGroupMember { .. }
+        | Ask::DeleteGroupMember { .. }
+        | Ask::DeleteGroup { .. } => group::decide(desk).await,
+        _ => contact::decide(desk).await,
+    }
+}
+
+/// Decides a request that was decided before and is not kept, so that it was refused: only the rules' word is taken, and
+/// nothing of what it would do.
+async fn decide_again(desk: &mut Desk<'_>) -> Result<Decision, ChunkError> {
+    let client = desk.session.client();
+    client.batch_execute("SAVEPOINT decided").await.map_err(StoreError::from)?;
+    let decision = match decide(desk).await {
+        // Its row is there, its answer has been removed since.
+        Err(ChunkError::Store(error)) if messages::is_duplicate(&error) => Decision::Quiet,
+        decided => decided?,
+    };
+    client
+        .batch_execute("ROLLBACK TO SAVEPOINT decided; RELEASE SAVEPOINT decided")
+        .await
+        .map_err(StoreError::from)?;
+    // What it has changed was forgotten, and read again by nobody since.
+    Ok(match decision {
+        Decision::Refused(_) => decision,
+        Decision::Quiet | Decision::Told { .. } => Decision::Refused(not_stored_then()),
     })
 }
 

@@ -7,7 +7,7 @@ use shared::{
     message::{Accepted, Body, Message, Target},
 };
 
-use super::{ChunkError, Item, cache::Cache, digest, effect::Effect, effect::Outcome};
+use super::{ChunkError, Item, cache::Cache, digest, effect::Effect, effect::Outcome, not_stored_then};
 use crate::{
     message::{self, Verdict},
     store::{
@@ -23,6 +23,7 @@ struct Text<'a> {
     message: &'a Message,
     conversation: Conversation,
     digest: Digest,
+    fresh: bool,
 }
 
 /// Where a message came to stand.
@@ -48,11 +49,13 @@ pub async fn run(
 ) -> Result<(), ChunkError> {
     let texts: Vec<Text<'_>> = places.iter().filter_map(|place| text(*place, &items[*place])).collect();
     load_rules(session, cache, &texts).await?;
-    let verdicts: Vec<Verdict> =
+    let mut verdicts: Vec<Verdict> =
         texts.iter().map(|text| message::judge(cache, text.frame.from.user, text.message.to)).collect();
 
-    // A retry gets its first answer even where the rules would refuse it by now, so what is refused is looked up too.
-    let asked: Vec<usize> = (0..texts.len()).filter(|n| careful || verdicts[*n].is_err()).collect();
+    // A retry gets its first answer even where the rules would refuse it by now, so what is refused is looked up too. So
+    // is what was committed before: found it is a duplicate, not found it was not stored then and is not stored now.
+    let asked: Vec<usize> =
+        (0..texts.len()).filter(|n| careful || !texts[*n].fresh || verdicts[*n].is_err()).collect();
     let digests: Vec<_> = asked.iter().map(|n| (texts[*n].conversation, texts[*n].digest)).collect();
     let mut standing: Vec<Option<Standing>> = vec![None; texts.len()];
     for (found, seq, ts) in messages::look_up(session, &digests).await? {
@@ -68,6 +71,9 @@ pub async fn run(
         }
         match first.entry((text.conversation, text.digest)) {
             std::collections::hash_map::Entry::Occupied(earlier) => same_as[n] = Some(*earlier.get()),
+            std::collections::hash_map::Entry::Vacant(_) if !text.fresh => {
+                verdicts[n] = Err(not_stored_then())
+            }
             std::collections::hash_map::Entry::Vacant(vacant) => {
                 vacant.insert(n);
                 new.push(n);
@@ -102,6 +108,7 @@ fn text(place: usize, item: &Item) -> Option<Text<'_>> {
             message,
             conversation: message.to.conversation(item.accepted.from.user),
             digest: digest::of(&item.accepted),
+            fresh: item.fresh,
         }),
         Body::Request(_) => None,
     }

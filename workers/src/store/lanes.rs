@@ -1,5 +1,7 @@
 //! How far each lane has committed, its counts, and attempts at chunks that crash.
 
+use std::collections::HashSet;
+
 use shared::subject::Lane;
 
 use super::{Session, StoreError};
@@ -15,13 +17,19 @@ ON CONFLICT (lane) DO UPDATE SET
 const ATTEMPT: &str = "
 INSERT INTO lane_attempts (lane, stream_seq, frame, attempts) VALUES ($1, $2, $3, 1)
 ON CONFLICT (lane, stream_seq, frame) DO UPDATE SET attempts = lane_attempts.attempts + 1
-WHERE lane_attempts.attempts > 0
+WHERE lane_attempts.attempts >= 0
 RETURNING attempts";
-const FORGIVE: &str = "DELETE FROM lane_attempts WHERE lane = ANY($1::int4[])";
+/// What is done stays noted until the lane's mark says so too: a chunk may end before it.
+const FORGIVE: &str = "
+DELETE FROM lane_attempts a USING unnest($1::int4[], $2::int8[]) AS f(lane, committed)
+WHERE a.lane = f.lane AND (a.attempts >= 0 OR a.stream_seq <= f.committed)";
 const EXCUSE: &str =
     "UPDATE lane_attempts SET attempts = attempts - 1 WHERE lane = ANY($1::int4[]) AND attempts > 0";
 const DONE: &str =
     "UPDATE lane_attempts SET attempts = -1 WHERE lane = $1 AND stream_seq = $2 AND frame = $3";
+
+const ALONE: &str = "SELECT stream_seq, frame FROM lane_attempts WHERE lane = $1 AND attempts < 0";
+const OUTDATED: &str = "DELETE FROM lane_attempts WHERE lane = $1 AND attempts < 0";
 
 /// What a chunk did in one lane.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,13 +44,31 @@ pub struct Mark {
     pub dead: i64,
 }
 
-/// The newest stream sequence that the lane has committed in this stream; 0 for a stream it has not seen.
+/// What a lane has committed in one stream.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// Its newest stream sequence; 0 for a stream that the lane has not seen.
+    pub upto: u64,
+    /// Frames beyond that, each by its batch's place in the stream and its own in the batch: committed one by one, by a
+    /// trial that did not come to its end.
+    pub alone: HashSet<(u64, i32)>,
+}
+
+/// Reads what the lane has committed in this stream.
 ///
 /// # Errors
 /// The session's.
-pub async fn committed(session: &Session, lane: Lane, stream: &str) -> Result<u64, StoreError> {
-    let row = session.query_opt(COMMITTED, &[&i32::from(lane.0), &stream]).await?;
-    Ok(row.map_or(0, |row| row.get::<_, i64>(0).unsigned_abs()))
+pub async fn committed(session: &Session, lane: Lane, stream: &str) -> Result<Committed, StoreError> {
+    let key = i32::from(lane.0);
+    let Some(row) = session.query_opt(COMMITTED, &[&key, &stream]).await? else {
+        // What is noted as done carries no stream, and was committed together with a mark that names its own: another
+        // one. Its sequences mean other frames here.
+        session.execute(OUTDATED, &[&key]).await?;
+        return Ok(Committed::default());
+    };
+    let alone = session.query(ALONE, &[&key]).await?;
+    let alone = alone.iter().map(|row| (row.get::<_, i64>(0).unsigned_abs(), row.get(1))).collect();
+    Ok(Committed { upto: row.get::<_, i64>(0).unsigned_abs(), alone })
 }
 
 /// Prepares [`mark`], so that it can be sent together with the commit that follows it.
@@ -116,12 +142,15 @@ pub async fn done(session: &Session, trial: Place) -> Result<(), StoreError> {
     session.execute(DONE, &[&lane, &seq, &frame]).await.map(drop)
 }
 
-/// Forgets lanes' trials: what was tried went through.
+/// Forgets lanes' trials: what was tried went through, each lane is committed so far.
 ///
 /// # Errors
 /// The session's.
-pub async fn forgive(session: &Session, lanes: &[Lane]) -> Result<(), StoreError> {
-    session.execute(FORGIVE, &[&numbers(lanes)]).await.map(drop)
+pub async fn forgive(session: &Session, lanes: &[(Lane, u64)]) -> Result<(), StoreError> {
+    let numbers: Vec<i32> = lanes.iter().map(|(lane, _)| i32::from(lane.0)).collect();
+    let committed: Vec<i64> =
+        lanes.iter().map(|(_, committed)| i64::try_from(*committed).unwrap_or(i64::MAX)).collect();
+    session.execute(FORGIVE, &[&numbers, &committed]).await.map(drop)
 }
 
 /// Takes back one trial each: it was PostgreSQL that failed, not what was tried.
@@ -129,9 +158,6 @@ pub async fn forgive(session: &Session, lanes: &[Lane]) -> Result<(), StoreError
 /// # Errors
 /// The session's.
 pub async fn excuse(session: &Session, lanes: &[Lane]) -> Result<(), StoreError> {
-    session.execute(EXCUSE, &[&numbers(lanes)]).await.map(drop)
-}
-
-fn numbers(lanes: &[Lane]) -> Vec<i32> {
-    lanes.iter().map(|lane| i32::from(lane.0)).collect()
+    let lanes: Vec<i32> = lanes.iter().map(|lane| i32::from(lane.0)).collect();
+    session.execute(EXCUSE, &[&lanes]).await.map(drop)
 }
