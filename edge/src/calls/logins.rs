@@ -92,13 +92,22 @@ async fn gather(calls: Calls, mut waiting: mpsc::Receiver<Waiting>, empty: Conne
     }
 }
 
-async fn connect(calls: &Calls, mut batch: ConnectBatch, logins: Vec<Waiting>) {
+async fn connect(calls: &Calls, mut batch: ConnectBatch, mut logins: Vec<Waiting>) {
     if logins.is_empty() {
         return;
     }
+    let drawn = draw(calls, logins.len()).await;
+    // While workers were away for long, some have left and may have logged in elsewhere with a number drawn before these.
+    let stays: Vec<bool> = logins.iter().map(|login| !login.answer.is_closed()).collect();
+    let mut stay = stays.iter();
+    logins.retain(|_| stay.next().is_some_and(|stays| *stays));
     let (asked, answers): (Vec<_>, Vec<_>) = logins.into_iter().map(|one| (one.login, one.answer)).unzip();
     batch.logins = asked;
-    let results: Vec<_> = match carry_out(calls, batch).await {
+    let results = match drawn {
+        Ok(drawn) => carry_out(calls, batch, drawn, &stays).await,
+        Err(error) => Err(error),
+    };
+    let results: Vec<_> = match results {
         Ok(results) => results.into_iter().map(Ok).collect(),
         Err(error) => {
             tracing::warn!(%error, logins = answers.len(), "logins have no answer");
@@ -111,12 +120,27 @@ async fn connect(calls: &Calls, mut batch: ConnectBatch, logins: Vec<Waiting>) {
     }
 }
 
-/// One result a login. The numbers are drawn here, after the clients' frames have come: that is what makes them a fence.
-async fn carry_out(calls: &Calls, mut batch: ConnectBatch) -> Result<Vec<ConnectResult>, CallError> {
-    let wanted = batch.logins.len();
+/// The numbers are drawn here, after the clients' frames have come: that is what makes them a fence.
+async fn draw(calls: &Calls, wanted: usize) -> Result<NumbersDrawn, CallError> {
     let draw = Numbers { count: u32::try_from(wanted).unwrap_or(u32::MAX) };
-    let drawn: NumbersDrawn = calls.call(DRAW, &draw, calls.timeout()).await?;
-    batch.numbers = fitting(DRAW, drawn.numbers, wanted)?;
+    let mut drawn: NumbersDrawn = calls.call(DRAW, &draw, calls.timeout()).await?;
+    drawn.numbers = fitting(DRAW, drawn.numbers, wanted)?;
+    Ok(drawn)
+}
+
+/// One result a login.
+async fn carry_out(
+    calls: &Calls,
+    mut batch: ConnectBatch,
+    drawn: NumbersDrawn,
+    stays: &[bool],
+) -> Result<Vec<ConnectResult>, CallError> {
+    batch.numbers =
+        drawn.numbers.into_iter().zip(stays).filter(|(_, stays)| **stays).map(|(no, _)| no).collect();
+    let wanted = batch.logins.len();
+    if wanted == 0 {
+        return Ok(Vec::new());
+    }
     let reply: ConnectReply = calls.call_at(&drawn.worker, CALL, &batch, calls.timeout()).await?;
     fitting(CALL, reply.results, wanted)
 }
