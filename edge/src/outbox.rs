@@ -55,6 +55,8 @@ pub enum Close {
     Revoked,
     /// This node is draining.
     Drain,
+    /// The broker's stream was wiped, and what the session sent may be gone with it: its client is to send again.
+    Wiped,
 }
 
 /// One session, as the rest of the node sees it.
@@ -64,6 +66,7 @@ pub struct Outbox {
     pub who: Arc<Sender>,
     state: Mutex<State>,
     unpublished: AtomicU32,
+    stream: AtomicU32,
 }
 
 #[derive(Debug, Default)]
@@ -98,7 +101,7 @@ pub const MAX_BYTES: usize = 1 << 20;
 impl Outbox {
     /// An empty one.
     pub fn new(who: Arc<Sender>) -> Self {
-        Self { who, state: Mutex::default(), unpublished: AtomicU32::new(0) }
+        Self { who, state: Mutex::default(), unpublished: AtomicU32::new(0), stream: AtomicU32::new(0) }
     }
 
     /// Queues an item. False: it was full, the item is dropped and the session will read its backlog.
@@ -175,6 +178,16 @@ impl Outbox {
             state.waker = Some(context.waker().clone());
         }
         Poll::Pending
+    }
+
+    /// The session begins with this one of the broker's streams.
+    pub fn begin(&self, stream: u32) {
+        self.stream.store(stream, Ordering::Relaxed);
+    }
+
+    /// With which of the broker's streams it has begun: into a later one it publishes nothing.
+    pub fn stream(&self) -> u32 {
+        self.stream.load(Ordering::Relaxed)
     }
 
     /// One more frame of this session has been given to the publisher.

@@ -7,9 +7,11 @@
 //! |---|---|
 //! | [`batch`] | the queue of one lane as batches, without I/O |
 //! | [`lane`] | the task that publishes them, each until the broker confirms it |
-//! | [`sink`] | one publish and its confirmation: JetStream in earnest, a closure in tests |
+//! | [`gate`] | whether the stream is the one that earlier frames went to, and what follows when it is not |
+//! | [`sink`] | the stream, one publish and its confirmation: JetStream in earnest, a fake in tests |
 
 pub mod batch;
+pub mod gate;
 pub mod lane;
 pub mod sink;
 
@@ -22,8 +24,8 @@ use shared::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{lane::LaneQueue, sink::Sink};
-use crate::{metric::Metrics, outbox::Outbox, session::Stamped, vital::Vital};
+use self::{gate::Gate, lane::LaneQueue, sink::Sink};
+use crate::{metric::Metrics, outbox::Outbox, registry::Registry, session::Stamped, vital::Vital};
 
 /// Every lane's queue. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -49,9 +51,10 @@ pub struct Settings {
 }
 
 impl Publisher {
-    /// Starts a task a lane.
+    /// Starts a task a lane. When the stream is found to be another one, the sessions in `registry` end.
     pub fn start(
         sink: Arc<dyn Sink>,
+        registry: Arc<Registry>,
         subjects: &Subjects,
         node: &NodeId,
         settings: Settings,
@@ -70,14 +73,18 @@ impl Publisher {
                 ))
             })
             .collect();
+        let gate = Gate::new(sink, lanes.clone(), registry, metrics.clone(), settings.timeout);
+        let gate = Arc::new(gate);
+        tasks.spawn(vital.clone().task("publisher", gate.clone().watch(ending.clone())));
         for lane in lanes.iter() {
-            tasks.spawn(vital.clone().task("publisher", lane.clone().run(sink.clone(), ending.clone())));
+            tasks.spawn(vital.clone().task("publisher", lane.clone().run(gate.clone(), ending.clone())));
         }
         tasks.close();
         Self { lanes, tasks, ending }
     }
 
-    /// Takes a frame. False: its lane is full; the session will be woken when there is room, and tries again.
+    /// Takes a frame. False: its lane is full; the session will be woken when there is room, and tries again. A frame of
+    /// a session that began with an earlier stream is dropped and its session ended.
     pub fn take(&self, frame: &Stamped, session: &Arc<Outbox>) -> bool {
         let frame: &Accepted = frame.frame();
         let lane = frame.lane(u16::try_from(self.lanes.len()).unwrap_or(u16::MAX));

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
 };
 
@@ -21,11 +21,17 @@ type Shard = HashMap<UserId, Vec<Arc<Outbox>>>;
 pub struct Registry {
     shards: Box<[Mutex<Shard>]>,
     count: AtomicUsize,
+    /// Which of the broker's streams sessions begin with.
+    stream: AtomicU32,
 }
 
 impl Default for Registry {
     fn default() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), count: AtomicUsize::new(0) }
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            count: AtomicUsize::new(0),
+            stream: AtomicU32::new(0),
+        }
     }
 }
 
@@ -39,6 +45,8 @@ impl Registry {
             let older = if other.who.session < session.who.session { other } else { &session };
             older.close(Close::Replaced);
         }
+        // Under the shard's lock: a session is seen by `end_older`, or begins with the stream that came before that.
+        session.begin(self.stream.load(Ordering::Acquire));
         sessions.push(session.clone());
         self.count.fetch_add(1, Ordering::Relaxed);
         drop(shard);
@@ -58,6 +66,23 @@ impl Registry {
         for shard in &self.shards {
             lock(shard).values().flatten().for_each(&mut each);
         }
+    }
+
+    /// Sessions from now on begin with another one of the broker's streams; which.
+    pub fn next_stream(&self) -> u32 {
+        self.stream.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// Ends every session that began before this one of the broker's streams; how many that are.
+    pub fn end_older(&self, stream: u32) -> usize {
+        let mut ended = 0;
+        self.for_all(|session| {
+            if session.stream() < stream {
+                session.close(Close::Wiped);
+                ended += 1;
+            }
+        });
+        ended
     }
 
     /// Sessions now.
@@ -132,5 +157,17 @@ mod tests {
         drop(late);
         assert!(old.is_gone());
         assert_eq!((registry.len(), registry.of_user(UserId(1), |_| ())), (2, 2));
+    }
+
+    #[test]
+    fn sessions_of_an_earlier_stream_end_and_those_of_this_one_stay() {
+        let registry = Arc::new(Registry::default());
+        let (old, new) = (session(1, "pad", 1), session(2, "pad", 2));
+        let _old = registry.add(old.clone());
+        let stream = registry.next_stream();
+        let _new = registry.add(new.clone());
+        assert_eq!(registry.end_older(stream), 1);
+        assert_eq!((old.take().close, new.take().close), (Some(Close::Wiped), None));
+        assert_eq!((old.stream(), new.stream()), (stream - 1, stream));
     }
 }

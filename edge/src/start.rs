@@ -25,7 +25,7 @@ use crate::{
     http::{HttpState, limits::Limits as HttpLimits, peer::Proxies},
     listener,
     metric::Metrics,
-    node::{self, Pulse, epoch::Epochs, peers},
+    node::{self, Pulse, epoch::Epochs, peers, seen},
     publisher::{self, Publisher, sink::Stream},
     ready::Readiness,
     registry::Registry,
@@ -185,6 +185,7 @@ pub async fn start_on(
         ("deliveries", deliver.boxed()),
         ("heartbeat", pulse.boxed()),
         ("registration", Epochs::run(context.clone(), rest.clone()).boxed()),
+        ("seen", seen::run(context.clone(), rest.clone()).boxed()),
         ("http", crate::http::serve(listeners.http, http, shutdown.clone()).boxed()),
         ("figures", figures.boxed()),
     ];
@@ -238,7 +239,8 @@ fn context(
         timeout: config.publisher.timeout_seconds.get(),
         unpublished: config.limits.unpublished,
     };
-    let stream = Arc::new(Stream::new(broker.clone(), settings.timeout));
+    let stream = Arc::new(Stream::new(broker.clone(), subjects.stream()));
+    let registry = Arc::new(Registry::default());
     let (timeout, http_timeout) = (config.rpc.timeout_seconds.get(), config.rpc.http_timeout_seconds.get());
     let calls = Calls::new(Arc::new(broker.client().clone()), subjects.clone(), timeout, http_timeout)
         .with_attempts(config.rpc.attempt_ms.get());
@@ -246,8 +248,8 @@ fn context(
         node: node.clone(),
         limits: config.limits.clone(),
         parse: config.limits.frame(),
-        registry: Arc::new(Registry::default()),
-        publisher: Publisher::start(stream, subjects, node, settings, &metrics, vital),
+        publisher: Publisher::start(stream, registry.clone(), subjects, node, settings, &metrics, vital),
+        registry,
         logins: Logins::start(calls.clone(), node.clone(), server.to_owned(), port, vital),
         calls,
         notes: Notes::new(metrics.clone()),

@@ -39,7 +39,10 @@ use crate::{
     listener,
     metric::Metrics,
     node::{epoch::Epochs, peers::Peer},
-    publisher::{Publisher, Settings, sink::Sink},
+    publisher::{
+        Publisher, Settings,
+        sink::{Found, Sink, Way},
+    },
     registry::Registry,
     vital::Vital,
 };
@@ -56,8 +59,13 @@ pub struct World {
     pub reads: Vec<Backlog>,
     /// The stream takes nothing.
     pub stream_full: bool,
+    /// Which stream there is.
+    pub stream: i128,
+    /// Batches that it has taken.
+    pub batches: u64,
     /// No worker answers.
     pub workers_away: bool,
+    pub seen: Vec<rpc::Registration>,
     sessions: i64,
 }
 
@@ -90,13 +98,13 @@ impl Node {
             timeout: second,
             unpublished: limits.unpublished,
         };
-        let vital = Vital::new(CancellationToken::new());
+        let (vital, registry) = (Vital::new(CancellationToken::new()), Arc::new(Registry::default()));
         let context = Arc::new(Context {
             node: node.clone(),
             parse: limits.frame(),
             limits,
-            registry: Arc::new(Registry::default()),
-            publisher: Publisher::start(fake, &subjects, &node, settings, &metrics, &vital),
+            publisher: Publisher::start(fake, registry.clone(), &subjects, &node, settings, &metrics, &vital),
+            registry,
             logins: Logins::start(calls.clone(), node.clone(), "127.0.0.1".into(), 1987, &vital),
             calls: calls.clone(),
             notes: Notes::new(metrics.clone()),
@@ -172,6 +180,10 @@ impl World {
                 self.cursors.push(rpc::from_slice(request).unwrap());
                 rpc::to_vec(&Done {})
             }
+            "session.seen" => {
+                self.seen.extend(rpc::from_slice::<rpc::Seen>(request).unwrap().sessions);
+                rpc::to_vec(&Done {})
+            }
             "session.close" => {
                 self.closed.push(rpc::from_slice(request).unwrap());
                 rpc::to_vec(&Done {})
@@ -215,22 +227,35 @@ impl World {
 }
 
 impl Sink for Fake {
-    fn publish<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a str,
-        batch: Bytes,
-        _: Duration,
-    ) -> BoxFuture<'a, Result<(), String>> {
+    fn find(&self, _: Duration) -> BoxFuture<'_, Result<Found, String>> {
+        let (created, last_sequence) = {
+            let world = self.0.borrow();
+            (world.stream, world.batches)
+        };
+        async move { Ok(Found { created, last_sequence, way: Arc::new(Fake(self.0.clone())) }) }.boxed()
+    }
+}
+
+impl Way for Fake {
+    fn publish<'a>(&'a self, _: &'a str, _: &'a str, batch: Bytes) -> BoxFuture<'a, Result<u64, String>> {
         let mut result = Err("full".to_owned());
         self.0.send_modify(|world| {
             if !world.stream_full {
                 let frames = shared::frame::split_counted(&batch).unwrap();
                 world.accepted.extend(frames.iter().map(|frame| accepted::decode(frame).unwrap()));
-                result = Ok(());
+                world.batches += 1;
+                result = Ok(world.batches);
             }
         });
         async move { result }.boxed()
+    }
+
+    fn is_lost(&self) -> bool {
+        false
+    }
+
+    fn lost(&self) -> BoxFuture<'_, ()> {
+        std::future::pending().boxed()
     }
 }
 

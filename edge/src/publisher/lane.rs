@@ -22,13 +22,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Settings,
-    batch::{Batch, Queue},
-    sink::Sink,
+    batch::{Batch, Queue, Tell},
+    gate::Gate,
 };
 use crate::{
     backoff::Backoff,
     metric::Metrics,
-    outbox::{Item, Outbox},
+    outbox::{Close, Item, Outbox},
 };
 
 /// A lane's queue, shared by its task and all sessions.
@@ -51,6 +51,8 @@ struct State {
     queue: Queue,
     /// Sessions that found it full; all are woken when a batch leaves.
     waiting: Waiting,
+    /// The number of the stream for which frames are taken: all that are in the queue are of sessions that began with it.
+    stream: u32,
 }
 
 /// Sessions in the order in which they came. Bounded by `limits.connections`: each stands here once, however often it
@@ -75,13 +77,48 @@ impl Waiting {
         }
         self.sessions.push(session.clone());
     }
+
+    fn wake(&self) {
+        self.sessions.iter().for_each(|session| session.wake());
+    }
+}
+
+/// The place of the batch that a lane published last, and the stream in which that is.
+#[derive(Debug, Default)]
+struct Last {
+    stream: u32,
+    place: u64,
+}
+
+/// Begins with another stream, in all lanes as one: `next` gives its number while none of them takes a frame, so that
+/// no session that begins with it finds its frame in a queue that is dropped. Returns the number, and the frames that
+/// were dropped or are about to be.
+pub fn begin(lanes: &[Arc<LaneQueue>], next: impl FnOnce() -> u32) -> (u32, usize) {
+    let mut states: Vec<_> = lanes.iter().map(|lane| lane.state()).collect();
+    let stream = next();
+    let (mut dropped, mut waiting, mut frames) = (Vec::new(), Vec::new(), 0);
+    for (lane, state) in lanes.iter().zip(&mut states) {
+        state.stream = stream;
+        waiting.push(std::mem::take(&mut state.waiting));
+        // What is under way is dropped by its lane's task.
+        frames += state.queue.frames() + lane.under_way.load(Ordering::Relaxed);
+        while let Some(batch) = state.queue.pop() {
+            dropped.push((lane, batch));
+        }
+    }
+    drop(states);
+    for (lane, batch) in dropped {
+        lane.give_up(&batch.senders);
+    }
+    waiting.iter().for_each(Waiting::wake);
+    (stream, frames)
 }
 
 impl LaneQueue {
     /// An empty one.
     pub fn new(lane: Lane, subjects: Subjects, node: NodeId, settings: Settings, metrics: Metrics) -> Self {
         let queue = Queue::new(settings.batch_bytes, settings.queue_frames);
-        let state = Mutex::new(State { queue, waiting: Waiting::default() });
+        let state = Mutex::new(State { queue, waiting: Waiting::default(), stream: 0 });
         let waiting = Metric::EdgeQueueFrames.gauge(&[("lane", &lane.0.to_string())]);
         let under_way = AtomicUsize::new(0);
         Self { lane, subjects, node, settings, metrics, waiting, state, work: Notify::new(), under_way }
@@ -103,9 +140,16 @@ impl LaneQueue {
         self.state().waiting.sessions.len()
     }
 
-    /// Takes a frame. False: full; the session is woken when there may be room.
+    /// Takes a frame. False: full; the session is woken when there may be room. One of a session that began with an
+    /// earlier stream is dropped, and its session ended: its client is to send it again, behind what was lost there.
     pub fn take(&self, frame: &Accepted, session: &Arc<Outbox>) -> bool {
         let mut state = self.state();
+        if session.stream() < state.stream {
+            drop(state);
+            self.metrics.vanished.increment(1);
+            session.close(Close::Wiped);
+            return true;
+        }
         if !state.queue.push(frame, session) {
             state.waiting.add(session);
             return false;
@@ -117,10 +161,10 @@ impl LaneQueue {
     }
 
     /// Publishes until `ending`, then what is left, and ends.
-    pub async fn run(self: Arc<Self>, sink: Arc<dyn Sink>, ending: CancellationToken) {
-        let mut published = 0_u64;
+    pub async fn run(self: Arc<Self>, gate: Arc<Gate>, ending: CancellationToken) {
+        let (mut published, mut last) = (0_u64, Last::default());
         loop {
-            let Some(batch) = self.next() else {
+            let Some((batch, stream)) = self.next() else {
                 if ending.is_cancelled() {
                     return;
                 }
@@ -133,42 +177,61 @@ impl LaneQueue {
             published += 1;
             // The broker drops a second copy of the same id, so that trying again is harmless.
             let id = format!("{}-{}-{published}", self.node, self.lane.0);
-            self.publish(&*sink, batch, &id).await;
+            self.publish(&gate, (batch, stream), &id, &mut last).await;
         }
     }
 
-    /// The oldest batch. Sessions that found the queue full may try again.
-    fn next(&self) -> Option<Batch> {
+    /// The oldest batch, and for which stream it was taken. Sessions that found the queue full may try again.
+    fn next(&self) -> Option<(Batch, u32)> {
         let mut state = self.state();
         let batch = state.queue.pop()?;
         self.under_way.store(batch.frames(), Ordering::Relaxed);
-        let waiting = std::mem::take(&mut state.waiting);
+        let (waiting, stream) = (std::mem::take(&mut state.waiting), state.stream);
         drop(state);
-        waiting.sessions.iter().for_each(|session| session.wake());
-        Some(batch)
+        waiting.wake();
+        Some((batch, stream))
     }
 
-    /// Publishes the batch until the broker holds it, then tells its senders.
-    async fn publish(&self, sink: &dyn Sink, batch: Batch, id: &str) {
+    /// Publishes the batch until the broker holds it, then tells its senders; or drops it, when the stream for which it
+    /// was taken is no more. The broker may have had it in that one: nobody can know.
+    async fn publish(&self, gate: &Gate, (batch, stream): (Batch, u32), id: &str, last: &mut Last) {
         let Batch { bytes, kind, senders } = batch;
         let (subject, bytes) = (self.subjects.inbound(self.lane, kind), Bytes::from(bytes));
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
         let (began, mut failed) = (Instant::now(), 0_u32);
-        while let Err(reason) = sink.publish(&subject, id, bytes.clone(), self.settings.timeout).await {
-            failed += 1;
-            self.metrics.publish_retries.increment(1);
-            // Once at the start of an outage, not once a try.
-            if failed == 3 {
-                tracing::warn!(lane = self.lane.0, reason, "the broker does not take a batch; trying on");
+        let (open, place) = loop {
+            let open = gate.open().await;
+            if open.stream != stream {
+                self.under_way.store(0, Ordering::Relaxed);
+                self.give_up(&senders);
+                return;
+            }
+            match open.way.publish(&subject, id, bytes.clone()).await {
+                Ok(place) => break (open, place),
+                Err(reason) => {
+                    gate.doubt(&open);
+                    failed += 1;
+                    self.metrics.publish_retries.increment(1);
+                    // Once at the start of an outage, not once a try.
+                    if failed == 3 {
+                        tracing::warn!(
+                            lane = self.lane.0,
+                            reason,
+                            "the broker does not take a batch; trying on"
+                        );
+                    }
+                }
             }
             tokio::time::sleep(backoff.pause()).await;
-        }
+        };
         if failed >= 3 {
             tracing::info!(lane = self.lane.0, failed, "the broker takes batches again");
         }
-        let frames: u64 = senders.iter().map(|sender| u64::from(sender.frames)).sum();
+        let before = if last.stream == stream { last.place } else { 0 };
+        *last = Last { stream, place };
+        gate.confirmed(&open, place, before);
         self.under_way.store(0, Ordering::Relaxed);
-        self.waiting.decrement(frames as f64);
+        let frames = self.done(&senders);
         self.metrics.publish_frames.increment(frames);
         self.metrics.publish_batches.increment(1);
         self.metrics.publish_bytes.increment(bytes.len() as u64);
@@ -181,6 +244,22 @@ impl LaneQueue {
             }
             sender.session.published(sender.frames, self.settings.unpublished);
         }
+    }
+
+    /// Drops these frames: they count as vanished, and with their sessions they wait no longer.
+    fn give_up(&self, senders: &[Tell]) {
+        let frames = self.done(senders);
+        self.metrics.vanished.increment(frames);
+        for sender in senders {
+            sender.session.published(sender.frames, self.settings.unpublished);
+        }
+    }
+
+    /// These frames do not wait for the broker any more; how many they are.
+    fn done(&self, senders: &[Tell]) -> u64 {
+        let frames = senders.iter().map(|sender| u64::from(sender.frames)).sum();
+        self.waiting.decrement(frames as f64);
+        frames
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

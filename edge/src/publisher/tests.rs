@@ -1,6 +1,12 @@
 //! Batching, retrying and waiting, against a broker that does as it is told.
 
-use std::sync::Mutex;
+mod model;
+mod wiped;
+
+use std::sync::{
+    Mutex,
+    atomic::{AtomicU64, Ordering},
+};
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
@@ -11,7 +17,10 @@ use shared::{
 };
 use tokio::sync::mpsc;
 
-use super::*;
+use super::{
+    sink::{Found, Way},
+    *,
+};
 use crate::outbox::Item;
 
 /// One publish, answered by the test.
@@ -22,20 +31,87 @@ struct Asked {
     answer: tokio::sync::oneshot::Sender<Result<(), String>>,
 }
 
-struct Fake(Mutex<mpsc::UnboundedSender<Asked>>);
+/// The stream, as the test has it.
+#[derive(Clone)]
+struct Fake(Arc<Inner>);
+
+struct Inner {
+    asked: Mutex<mpsc::UnboundedSender<Asked>>,
+    /// When it was made.
+    created: AtomicU64,
+    /// The place given last.
+    place: AtomicU64,
+    looked: AtomicU64,
+    /// The connection, until the test loses it.
+    connection: Mutex<CancellationToken>,
+}
+
+/// The fake over one connection.
+struct Connected(Fake, CancellationToken);
+
+impl Fake {
+    fn new() -> (Self, mpsc::UnboundedReceiver<Asked>) {
+        let (asked, asking) = mpsc::unbounded_channel();
+        let (created, place, looked) = (AtomicU64::new(1), AtomicU64::new(0), AtomicU64::new(0));
+        let (asked, connection) = (Mutex::new(asked), Mutex::default());
+        (Self(Arc::new(Inner { asked, created, place, looked, connection })), asking)
+    }
+
+    fn looked(&self) -> u64 {
+        self.0.looked.load(Ordering::Relaxed)
+    }
+
+    /// Another stream, empty.
+    fn wipe(&self) {
+        self.0.created.fetch_add(1, Ordering::Relaxed);
+        self.0.place.store(0, Ordering::Relaxed);
+    }
+
+    /// What is under way fails, and everybody knows why.
+    fn disconnect(&self) {
+        std::mem::take(&mut *self.0.connection.lock().unwrap()).cancel();
+    }
+}
 
 impl Sink for Fake {
+    fn find(&self, _: Duration) -> BoxFuture<'_, Result<Found, String>> {
+        async move {
+            self.0.looked.fetch_add(1, Ordering::Relaxed);
+            let created = self.0.created.load(Ordering::Relaxed).into();
+            let last_sequence = self.0.place.load(Ordering::Relaxed);
+            let connection = self.0.connection.lock().unwrap().clone();
+            Ok(Found { created, last_sequence, way: Arc::new(Connected(self.clone(), connection)) })
+        }
+        .boxed()
+    }
+}
+
+impl Way for Connected {
     fn publish<'a>(
         &'a self,
         subject: &'a str,
         id: &'a str,
         batch: Bytes,
-        _timeout: Duration,
-    ) -> BoxFuture<'a, Result<(), String>> {
+    ) -> BoxFuture<'a, Result<u64, String>> {
         let (answer, answered) = tokio::sync::oneshot::channel();
         let asked = Asked { subject: subject.to_owned(), id: id.to_owned(), batch, answer };
-        self.0.lock().unwrap().send(asked).ok();
-        async move { answered.await.unwrap_or_else(|_| Err("gone".to_owned())) }.boxed()
+        self.0.0.asked.lock().unwrap().send(asked).ok();
+        async move {
+            let answer = tokio::select! {
+                answer = answered => answer.unwrap_or_else(|_| Err("gone".to_owned())),
+                () = self.1.cancelled() => Err("the connection was lost".to_owned()),
+            };
+            answer.map(|()| self.0.0.place.fetch_add(1, Ordering::Relaxed) + 1)
+        }
+        .boxed()
+    }
+
+    fn is_lost(&self) -> bool {
+        self.1.is_cancelled()
+    }
+
+    fn lost(&self) -> BoxFuture<'_, ()> {
+        self.1.cancelled().boxed()
     }
 }
 
@@ -50,17 +126,29 @@ fn settings() -> Settings {
 }
 
 fn start(settings: Settings) -> (Publisher, mpsc::UnboundedReceiver<Asked>) {
-    let (asked, asking) = mpsc::unbounded_channel();
-    let node = NodeId::new("e1-0").unwrap();
-    let sink = Arc::new(Fake(Mutex::new(asked)));
+    let (fake, asking) = Fake::new();
+    (start_on(Arc::new(fake), &Arc::default(), settings).0, asking)
+}
+
+fn start_on(sink: Arc<dyn Sink>, registry: &Arc<Registry>, settings: Settings) -> (Publisher, Vital) {
+    let (subjects, node) = (Subjects::new("im"), NodeId::new("e1-0").unwrap());
     let vital = Vital::new(CancellationToken::new());
-    (Publisher::start(sink, &Subjects::new("im"), &node, settings, &Metrics::new(), &vital), asking)
+    let metrics = Metrics::new();
+    (Publisher::start(sink, registry.clone(), &subjects, &node, settings, &metrics, &vital), vital)
 }
 
 fn session() -> Arc<Outbox> {
-    let node = NodeId::new("e1-0").unwrap();
-    let who = Sender { user: UserId(1), device: Device::new("pad").unwrap(), session: SessionNo(5), node };
+    numbered(5)
+}
+
+fn numbered(number: i64) -> Arc<Outbox> {
+    let (device, node) = (Device::new("pad").unwrap(), NodeId::new("e1-0").unwrap());
+    let who = Sender { user: UserId(number), device, session: SessionNo(number), node };
     Arc::new(Outbox::new(Arc::new(who)))
+}
+
+async fn woken(session: &Outbox) {
+    std::future::poll_fn(|task| session.poll_woken(task)).await;
 }
 
 fn frame(session: &Outbox, number: usize, to: Target, ack: WantedAck) -> Stamped {
@@ -214,27 +302,33 @@ async fn a_drain_names_what_the_broker_did_not_take() {
     assert_eq!(publisher.drain(Duration::from_millis(20)).await, [(Lane(0), 2)]);
 }
 
+/// Finds a stream, and then fails by a bug.
 struct Panics;
 
 impl Sink for Panics {
-    fn publish<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a str,
-        _: Bytes,
-        _: Duration,
-    ) -> BoxFuture<'a, Result<(), String>> {
+    fn find(&self, _: Duration) -> BoxFuture<'_, Result<Found, String>> {
+        async { Ok(Found { created: 1, last_sequence: 0, way: Arc::new(Panics) }) }.boxed()
+    }
+}
+
+impl Way for Panics {
+    fn publish<'a>(&'a self, _: &'a str, _: &'a str, _: Bytes) -> BoxFuture<'a, Result<u64, String>> {
         async { panic!("a bug") }.boxed()
+    }
+
+    fn is_lost(&self) -> bool {
+        false
+    }
+
+    fn lost(&self) -> BoxFuture<'_, ()> {
+        std::future::pending().boxed()
     }
 }
 
 #[tokio::test]
 async fn a_lane_that_ends_by_a_bug_ends_the_node() {
-    let vital = Vital::new(CancellationToken::new());
-    let (node, session) = (NodeId::new("e1-0").unwrap(), session());
-    let metrics = Metrics::new();
-    let publisher =
-        Publisher::start(Arc::new(Panics), &Subjects::new("im"), &node, settings(), &metrics, &vital);
+    let session = session();
+    let (publisher, vital) = start_on(Arc::new(Panics), &Arc::default(), settings());
     publisher.take(&plain(&session, 0), &session);
     assert_eq!(vital.ended().await, "publisher");
 }

@@ -41,6 +41,7 @@ impl End {
             Self::Closed(Close::Replaced) => "replaced",
             Self::Closed(Close::Revoked) => "revoked",
             Self::Closed(Close::Drain) => "drain",
+            Self::Closed(Close::Wiped) => "stream_wiped",
         }
     }
 

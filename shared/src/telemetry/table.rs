@@ -58,6 +58,8 @@ metrics! {
     EdgeFramesRefused = Edge Counter "im_edge_frames_refused_total" ["code": CODES] "Frames refused by the edge itself.";
     EdgeFramesVanished = Edge Counter "im_edge_frames_vanished_total" []
         "Accepted frames given up before the broker took them; never acknowledged.";
+    EdgeStreamsWiped = Edge Counter "im_edge_streams_wiped_total" []
+        "Times that the broker's stream was found to be another one, and every session was ended to send again.";
     EdgeFramesWritten = Edge Counter "im_edge_frames_written_total" [] "Frames written to clients.";
     EdgeHeartbeatsAnswered = Edge Counter "im_edge_client_heartbeats_total" [] "Heartbeats of clients, answered in kind.";
     EdgePublishBatches = Edge Counter "im_edge_publish_batches_total" [] "Batches that the broker confirmed.";

@@ -5,6 +5,9 @@ use super::{SOON, System, eventually};
 /// The edges' counter of frames that the broker has taken.
 pub const ACCEPTED: &str = "im_edge_frames_accepted_total";
 
+/// The edges' counter of frames that they have given up.
+const VANISHED: &str = "im_edge_frames_vanished_total";
+
 /// The stream is empty and every consumer has acknowledged.
 pub async fn at_rest(system: &System) {
     eventually(SOON, || async {
@@ -16,7 +19,7 @@ pub async fn at_rest(system: &System) {
     .await;
 }
 
-/// accepted = stored + duplicate + refused + dead.
+/// accepted = stored + duplicate + refused + dead + vanished.
 ///
 /// With an edge killed its count of accepted frames is gone, and nothing can be compared.
 pub async fn conserved(system: &System) {
@@ -25,7 +28,7 @@ pub async fn conserved(system: &System) {
     }
     let mut accepted = system.accepted_before;
     for edge in system.edges.iter().filter(|edge| edge.runs()) {
-        accepted += edge.metric(ACCEPTED).await;
+        accepted += edge.metric(ACCEPTED).await - edge.metric(VANISHED).await;
     }
     let row = &system
         .stores

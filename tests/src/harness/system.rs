@@ -155,6 +155,11 @@ impl System {
         self.accepted_before += f64::from(frames);
     }
 
+    /// Takes it that so many accepted frames were in the stream, not committed, when the test wiped it.
+    pub fn vanished_with_the_stream(&mut self, frames: u32) {
+        self.accepted_before -= f64::from(frames);
+    }
+
     /// Whether every count is in its place now, as [`System::finish`] asks at the end.
     pub async fn conserved(&self) {
         checks::at_rest(self).await;
