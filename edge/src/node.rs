@@ -3,10 +3,12 @@
 //! | module | holds |
 //! |---|---|
 //! | [`epoch`] | under which directory epoch its sessions stand, and writing them there again |
+//! | [`seen`] | telling a few times a day which devices are there |
 //! | [`peers`] | other nodes, for sessions that must leave this one |
 
 pub mod epoch;
 pub mod peers;
+pub mod seen;
 
 use std::{
     sync::Arc,

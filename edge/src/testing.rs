@@ -65,7 +65,11 @@ pub struct World {
     pub batches: u64,
     /// No worker answers.
     pub workers_away: bool,
+    /// Calls made while they were.
+    pub unheard: u64,
     pub seen: Vec<rpc::Registration>,
+    /// Logins carried out.
+    pub logins: usize,
     sessions: i64,
 }
 
@@ -162,7 +166,9 @@ impl Ask for Fake {
         let subjects = Subjects::new("im");
         let call = subjects.rpc_call(&subject).or_else(|| subjects.at_call(&subject)).unwrap();
         self.0.send_modify(|world| {
-            if !world.workers_away {
+            if world.workers_away {
+                world.unheard += 1;
+            } else {
                 reply = Ok(world.answer(call, &request));
             }
         });
@@ -208,6 +214,7 @@ impl World {
             }
         };
         assert_eq!(batch.logins.len(), batch.numbers.len());
+        self.logins += batch.logins.len();
         ConnectReply { results: batch.logins.iter().zip(&batch.numbers).map(one).collect() }
     }
 

@@ -9,6 +9,7 @@
 //! | `session.backlog` | [`Backlog`] | [`crate::delivery`] batch; the header `im-more: 1` says that there is more |
 //! | `session.cursor` | [`Cursors`] | [`Done`] |
 //! | `session.close` | [`Close`] | [`Done`] |
+//! | `session.seen` | [`Seen`] | [`Done`] |
 //! | `account.*`, `api.*` | [`HttpCall`] | [`HttpReply`] |
 //!
 //! A worker that cannot answer now (its stores are down) replies with the header `im-error: <code>` and the reason as
@@ -36,13 +37,14 @@ pub const MORE_HEADER: &str = "im-more";
 pub const WORKER_HEADER: &str = "im-worker";
 
 /// The calls of an edge for its sessions.
-pub const SESSION_CALLS: [&str; 6] = [
+pub const SESSION_CALLS: [&str; 7] = [
     "session.numbers",
     "session.connect",
     "session.register",
     "session.close",
     "session.cursor",
     "session.backlog",
+    "session.seen",
 ];
 
 /// Whether a call may be carried out twice, or late, without harm. Those of sessions all may: drawn numbers need not be
@@ -261,6 +263,13 @@ pub struct Close {
     /// The node it was on.
     pub node: NodeId,
     /// The sessions that ended.
+    pub sessions: Vec<Registration>,
+}
+
+/// Sessions that are there, said a few times a day: a device that is only quiet is not forgotten.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Seen {
+    /// At most a thousand.
     pub sessions: Vec<Registration>,
 }
 

@@ -154,6 +154,7 @@ async fn dispatch(calls: &Calls, name: &'static str, payload: &[u8]) -> Result<A
         "session.connect" => session::connect(calls, read(payload)?).await.map(|done| Answer::of(&done)),
         "session.register" => session::register(calls, read(payload)?).await.map(|done| Answer::of(&done)),
         "session.close" => session::close(calls, read(payload)?).await.map(|done| Answer::of(&done)),
+        "session.seen" => session::seen(calls, read(payload)?).await.map(|done| Answer::of(&done)),
         "session.cursor" => cursor::cursor(calls, read(payload)?).await.map(|done| Answer::of(&done)),
         "session.backlog" => backlog::backlog(calls, read(payload)?).await,
         "unknown" => Err(Fault::refused(Code::Unknown, "expected a call of the table, found another name")),

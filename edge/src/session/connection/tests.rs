@@ -63,6 +63,37 @@ async fn a_login_and_messages_in_one_segment_are_taken_in_order() {
     }
 }
 
+/// This node stood still, or the workers took long: the client has logged in elsewhere by now, and its old login, the
+/// later one for the workers, would throw that session out.
+#[tokio::test]
+async fn the_login_of_a_client_that_has_left_is_not_carried_out() {
+    let node = Node::start(|_| ()).await;
+    let mut gone = Client::connect(&node).await;
+    // On one thread, and nothing here waits: the node finds the login and the end together.
+    gone.write(&login(1, "pad", "good")).await;
+    drop(gone);
+    let mut client = Client::logged_in(&node, 1, "pad").await;
+    client.write(&message(1, 2)).await;
+    node.until(|world| world.accepted.len() == 1).await;
+    assert_eq!(node.world.borrow().accepted[0].from.session, SessionNo(1), "the first that was carried out");
+    // The same while a call is tried again and again, of which it is one of several.
+    node.world.send_modify(|world| world.workers_away = true);
+    let mut gone = Client::connect(&node).await;
+    gone.write(&login(1, "pad", "good")).await;
+    node.until(|world| world.unheard > 0).await;
+    drop(gone);
+    // Between two of them the node sees that the client has left.
+    let heard = node.world.borrow().unheard;
+    node.until(|world| world.unheard > heard + 1).await;
+    node.world.send_modify(|world| world.workers_away = false);
+    // Sent ahead of the answer is something else than leaving.
+    let mut eager = Client::connect(&node).await;
+    eager.write(&login(2, "pad", "good")).await;
+    eager.write(&message(2, 1)).await;
+    node.until(|world| world.accepted.len() == 2).await;
+    assert_eq!(node.world.borrow().logins, 2);
+}
+
 #[tokio::test]
 async fn a_frame_may_be_cut_anywhere() {
     let node = Node::start(|_| ()).await;
