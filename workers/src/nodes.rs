@@ -1,24 +1,32 @@
 //! Which edges live: their heartbeats, in this worker's memory.
 //!
+//! Silence makes dead, but only time in which the broker was heard counts: the worker hears ticks of its own, sent by the
+//! way that heartbeats come ([`hearing`]). After an outage, or a time in which this process stood still, every node has
+//! most of its dead time again to be heard.
+//!
 //! Redis holds a copy for people to read (`im_list`); nothing is ever decided by that copy.
+
+pub mod hearing;
 
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use futures::StreamExt;
+use hearing::{Heard, Hearing};
 use shared::{
     ids::NodeId,
     rpc::{self, Heartbeat, HeartbeatReply},
     subject::Subjects,
     telemetry::Metric,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 /// A node as its last heartbeat described it.
@@ -32,20 +40,34 @@ pub struct NodeInfo {
     pub draining: bool,
 }
 
+/// Ticks in a node's dead time.
+const TICKS: u32 = 6;
+/// A node is forgotten after so long: an incarnation never returns after a minute of silence, and without this the map
+/// would grow with every restart.
+const FORGOTTEN: Duration = Duration::from_secs(120);
+
 /// The nodes this worker has heard of.
 #[derive(Debug, Clone)]
 pub struct Nodes {
-    known: Arc<Mutex<HashMap<NodeId, Known>>>,
+    state: Arc<Mutex<State>>,
     /// A delivery has passed by a node of which nothing had been heard.
     passed_a_stranger: Arc<AtomicBool>,
     dead_after: Duration,
     acquainted: Arc<watch::Sender<bool>>,
+    /// A tick was heard: somebody may be dead now.
+    ticked: Arc<watch::Sender<()>>,
+}
+
+#[derive(Debug)]
+struct State {
+    hearing: Hearing,
+    known: HashMap<NodeId, Known>,
 }
 
 #[derive(Debug)]
 struct Known {
     info: NodeInfo,
-    heard: Instant,
+    heard: Heard,
     /// It was silent for so long that deliveries have passed it by: it resyncs before it gets new ones.
     missed: bool,
     /// As the last census found it.
@@ -53,49 +75,48 @@ struct Known {
 }
 
 impl Nodes {
-    /// A node is dead when nothing was heard of it for `dead_after`.
+    /// A node is dead when nothing was heard of it for `dead_after` in which the broker was.
     pub fn new(dead_after: Duration) -> Self {
+        let state = State { hearing: Hearing::new(dead_after / TICKS), known: HashMap::new() };
         Self {
-            known: Arc::default(),
+            state: Arc::new(Mutex::new(state)),
             passed_a_stranger: Arc::default(),
             dead_after,
             acquainted: Arc::new(watch::Sender::new(false)),
+            ticked: Arc::default(),
         }
     }
 
-    /// Waits until every live node has had the time to be heard of: one of them twice, or the dead time has passed.
+    /// Waits until every live node has had the time to be heard of: one of them twice, or the broker for the dead time.
     ///
     /// A worker that delivers before that takes nodes for dead that are not, and what it does not send to them nobody
     /// sends.
     pub async fn acquainted(&self) {
-        let mut acquainted = self.acquainted.subscribe();
-        // Nobody heard within the dead time: there is nobody to deliver to. The sender lives as long as this.
-        let heard = tokio::time::timeout(self.dead_after, acquainted.wait_for(|heard| *heard)).await;
-        if heard.is_err() {
-            tracing::info!("no edge was heard of twice; deliveries go to those that come");
-        }
+        // No error: the sender lives as long as this.
+        self.acquainted.subscribe().wait_for(|acquainted| *acquainted).await.ok();
     }
 
     /// Every node heard of within the dead time, in no order.
     pub fn live(&self) -> Vec<NodeInfo> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known
-            .values()
-            .filter(|node| node.heard.elapsed() < self.dead_after)
-            .map(|node| node.info.clone())
-            .collect()
+        let state = self.state();
+        state.known.values().filter(|node| self.alive(&state, node)).map(|node| node.info.clone()).collect()
     }
 
     /// Whether this very start of a node lives.
     pub fn is_live(&self, node: &NodeId) -> bool {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(node).is_some_and(|node| node.heard.elapsed() < self.dead_after)
+        let state = self.state();
+        state.known.get(node).is_some_and(|node| self.alive(&state, node))
+    }
+
+    /// Waits until this node is dead; at once when it is.
+    pub async fn until_dead(&self, node: &NodeId) {
+        let mut ticked = self.ticked.subscribe();
+        while self.is_live(node) && ticked.changed().await.is_ok() {}
     }
 
     /// Notes that a delivery passed this node by because it was dead, or not heard of yet.
     pub fn passed_by(&self, node: &NodeId) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(node) = known.get_mut(node) {
+        if let Some(node) = self.state().known.get_mut(node) {
             node.missed = true;
             return;
         }
@@ -104,15 +125,16 @@ impl Nodes {
 
     /// Takes the note that deliveries passed this node by, if it lives again.
     pub fn take_missed(&self, node: &NodeId) -> bool {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known
-            .get_mut(node)
-            .is_some_and(|node| node.heard.elapsed() < self.dead_after && std::mem::take(&mut node.missed))
+        let mut state = self.state();
+        let State { hearing, known } = &mut *state;
+        known.get_mut(node).is_some_and(|node| {
+            hearing.since(node.heard) < self.dead_after && std::mem::take(&mut node.missed)
+        })
     }
 
     /// Takes a heartbeat in. A node that had been dead may have been passed by.
     pub fn heard(&self, beat: &Heartbeat) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         let info = NodeInfo {
             node: beat.node.clone(),
             server: beat.server.clone(),
@@ -120,69 +142,101 @@ impl Nodes {
             sessions: beat.sessions,
             draining: beat.draining,
         };
+        let before = state.known.get(&beat.node);
         // A broadcast goes to those that are known: whoever is first heard of later may have been passed by.
-        let stranger = !known.contains_key(&beat.node)
-            && (*self.acquainted.borrow() || self.passed_a_stranger.load(Ordering::Relaxed));
-        let missed = stranger
-            || known
-                .get(&beat.node)
-                .is_some_and(|node| node.missed || node.heard.elapsed() >= self.dead_after);
-        if known
-            .insert(beat.node.clone(), Known { info, heard: Instant::now(), missed, alive: true })
-            .is_some()
-        {
+        let stranger =
+            before.is_none() && (*self.acquainted.borrow() || self.passed_a_stranger.load(Ordering::Relaxed));
+        let missed = stranger || before.is_some_and(|node| node.missed || !self.alive(&state, node));
+        if before.is_some() {
             // All beat at the same interval, so the others have been heard of as well.
             self.acquainted.send_replace(true);
         }
-        // An incarnation never returns after a minute of silence; without this the map would grow with every restart.
-        known.retain(|_, node| node.heard.elapsed() < self.dead_after.max(Duration::from_secs(60)) * 2);
+        let heard = state.hearing.now(Instant::now());
+        state.known.insert(beat.node.clone(), Known { info, heard, missed, alive: true });
     }
 
-    /// Counts the living, and those that have died since the last time.
-    fn census(&self) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Takes a tick of this worker's own in: time has passed in which nodes could be heard.
+    pub fn tick(&self, now: Instant) {
+        let mut state = self.state();
+        let State { hearing, known } = &mut *state;
+        hearing.tick(now);
         for (node, state) in known.iter_mut() {
-            let alive = state.heard.elapsed() < self.dead_after;
+            let alive = hearing.since(state.heard) < self.dead_after;
             if state.alive && !alive {
                 Metric::WorkerNodesDead.counter(&[]).increment(1);
                 tracing::warn!(node = %node, "nothing was heard of a node for {:?}: it counts as dead", self.dead_after);
             }
             state.alive = alive;
         }
+        known.retain(|_, node| hearing.since(node.heard) < FORGOTTEN.max(self.dead_after * 2));
         Metric::WorkerNodes.gauge(&[]).set(known.values().filter(|node| node.alive).count() as f64);
+        if hearing.total() >= self.dead_after && !self.acquainted.send_replace(true) {
+            tracing::info!("no edge was heard of twice; deliveries go to those that come");
+        }
+        drop(state);
+        self.ticked.send_replace(());
     }
 
-    /// Listens to heartbeats until shutdown. `epoch` is the directory's, for the replies.
+    fn alive(&self, state: &State, node: &Known) -> bool {
+        state.hearing.since(node.heard) < self.dead_after
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it holds this; a poisoned lock would still hold a whole state.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Listens to heartbeats until `ended`, and answers them until `shutdown`: while a worker drains it still delivers,
+    /// and has to know who lives. `epoch` is the directory's, for the replies.
     ///
     /// # Errors
-    /// When the subscription cannot be made or ends, which the broker client does only when it is closed.
+    /// When a subscription cannot be made or ends, which the broker client does only when it is closed.
     pub async fn listen(
         self,
         nats: async_nats::Client,
         subjects: Subjects,
         epoch: impl Fn() -> Option<String> + Send,
         shutdown: CancellationToken,
+        ended: CancellationToken,
     ) -> Result<(), async_nats::SubscribeError> {
+        let own = nats.new_inbox();
         let mut beats = nats.subscribe(subjects.heartbeats()).await?;
-        let mut census = tokio::time::interval(self.dead_after / 4);
+        // After that subscription on the same connection: whenever ticks are heard, so are heartbeats.
+        let mut ticks = nats.subscribe(own.clone()).await?;
+        let mut send = tokio::time::interval(self.dead_after / TICKS);
+        send.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let message = tokio::select! {
-                () = shutdown.cancelled() => break,
-                _ = census.tick() => {
-                    self.census();
-                    continue;
-                }
+                // Beats that have waited are heard before the ticks behind them make their nodes older.
+                biased;
+                () = ended.cancelled() => break,
                 message = beats.next() => match message {
                     Some(message) => message,
                     None => break,
                 },
+                tick = ticks.next() => match tick {
+                    Some(_) => {
+                        self.tick(Instant::now());
+                        continue;
+                    }
+                    None => break,
+                },
+                _ = send.tick() => {
+                    // A tick that is lost counts as a silence, which is what it is.
+                    if let Err(error) = nats.publish(own.clone(), Bytes::new()).await {
+                        tracing::debug!(%error, "a tick was not sent");
+                    }
+                    continue;
+                }
             };
             let Ok(beat) = rpc::from_slice::<Heartbeat>(&message.payload) else {
                 tracing::warn!(subject = %message.subject, "a heartbeat that cannot be read");
                 continue;
             };
             self.heard(&beat);
-            if let Some(reply) = message.reply {
+            if let Some(reply) = message.reply
+                && !shutdown.is_cancelled()
+            {
                 let payload = rpc::to_vec(&HeartbeatReply { epoch: epoch() }).into();
                 // A lost reply is answered by the next heartbeat.
                 if let Err(error) = nats.publish(reply, payload).await {
@@ -222,7 +276,49 @@ mod tests {
         assert!(!waiting.is_finished());
         nodes.heard(&beat("e1-1"));
         waiting.await.unwrap();
-        Nodes::new(Duration::ZERO).acquainted().await;
+    }
+
+    /// Ticks at their interval; gives when the last one was.
+    fn ticks(nodes: &Nodes, mut now: Instant, count: u32) -> Instant {
+        for _ in 0..count {
+            now += nodes.dead_after / TICKS;
+            nodes.tick(now);
+        }
+        now
+    }
+
+    #[tokio::test]
+    async fn with_no_node_at_all_the_dead_time_is_enough_if_the_broker_was_heard() {
+        let nodes = Nodes::new(Duration::from_secs(60));
+        let mut acquainted = std::pin::pin!(nodes.acquainted());
+        let now = ticks(&nodes, Instant::now(), TICKS);
+        assert!(futures::poll!(&mut acquainted).is_pending());
+        // A minute in which nothing is heard is no sign.
+        nodes.tick(now + nodes.dead_after);
+        acquainted.await;
+        let late = NodeId::new("e1-1").unwrap();
+        nodes.heard(&beat("e1-1"));
+        assert!(nodes.take_missed(&late), "a broadcast may have passed it by");
+    }
+
+    #[tokio::test]
+    async fn an_outage_does_not_kill_and_a_death_in_it_is_found_after_it() {
+        let nodes = Nodes::new(Duration::from_secs(6));
+        let node = NodeId::new("e1-1").unwrap();
+        nodes.tick(Instant::now());
+        nodes.heard(&beat("e1-1"));
+        let now = ticks(&nodes, Instant::now(), 1);
+        let back = now + Duration::from_secs(60);
+        nodes.tick(back);
+        assert!(nodes.is_live(&node));
+        let mut death = std::pin::pin!(nodes.until_dead(&node));
+        ticks(&nodes, back, 3);
+        assert!(futures::poll!(&mut death).is_pending());
+        ticks(&nodes, back + Duration::from_secs(3), 3);
+        death.await;
+        assert!(nodes.live().is_empty());
+        nodes.heard(&beat("e1-1"));
+        assert!(nodes.take_missed(&node), "it may have been passed by");
     }
 
     #[test]

@@ -43,8 +43,11 @@ pub async fn serve(config: WorkerConfig, shutdown: CancellationToken) -> anyhow:
     // The metrics server outlives the drain, so that the drain can be watched.
     let watched = CancellationToken::new();
     let mut figures = tokio::spawn(telemetry::serve(listener, readiness.clone(), watched.clone()));
+    // And so does what knows who lives and who was passed by: the drain still delivers.
+    let mut ears = JoinSet::new();
 
-    let started = shutdown.run_until_cancelled(start(config, &readiness, &shutdown, &mut tasks)).await;
+    let begin = start(config, &readiness, (&shutdown, &mut tasks), (&watched, &mut ears));
+    let started = shutdown.run_until_cancelled(begin).await;
     if let Some(started) = started {
         let ready_file = started?;
         telemetry::write_ready_file(&ready_file, &[("metrics", &metrics)])?;
@@ -55,6 +58,10 @@ pub async fn serve(config: WorkerConfig, shutdown: CancellationToken) -> anyhow:
             () = shutdown.cancelled() => {}
             // Nothing ends by itself; if something does, the supervisor starts the process anew.
             Some(ended) = tasks.join_next() => {
+                shutdown.cancel();
+                anyhow::bail!("a part of the worker ended: {:?}", ended);
+            }
+            Some(ended) = ears.join_next() => {
                 shutdown.cancel();
                 anyhow::bail!("a part of the worker ended: {:?}", ended);
             }
@@ -69,6 +76,7 @@ pub async fn serve(config: WorkerConfig, shutdown: CancellationToken) -> anyhow:
         tracing::warn!(left = tasks.len(), "the drain took longer than {DRAIN:?}; what is left is given up");
     }
     watched.cancel();
+    while ears.join_next().await.is_some() {}
     if let Err(error) = figures.await {
         tracing::warn!(%error, "the metrics listener has not ended as it should");
     }
@@ -84,12 +92,13 @@ async fn named<E: std::fmt::Display>(
 
 type Parts = JoinSet<(&'static str, Option<String>)>;
 
-/// Brings everything up; gives back where the ready file goes.
+/// Brings everything up: what ends with `shutdown`, and what ends after that with `ended`. Gives back where the ready
+/// file goes.
 async fn start(
     config: WorkerConfig,
     readiness: &Readiness,
-    shutdown: &CancellationToken,
-    tasks: &mut Parts,
+    (shutdown, tasks): (&CancellationToken, &mut Parts),
+    (ended, ears): (&CancellationToken, &mut Parts),
 ) -> anyhow::Result<String> {
     let (postgres_up, nats_up) = (readiness.condition("postgres"), readiness.condition("nats"));
     migrate(&config, &postgres_up).await?;
@@ -131,11 +140,12 @@ async fn start(
         ("directory", None)
     });
     let (heard, epochs) = (nodes.clone(), directory.clone());
-    let listening = heard.listen(nats.clone(), subjects.clone(), move || epochs.epoch(), shutdown.clone());
-    tasks.spawn(named("heartbeats", listening));
+    let epoch = move || epochs.epoch();
+    let listening = heard.listen(nats.clone(), subjects.clone(), epoch, shutdown.clone(), ended.clone());
+    ears.spawn(named("heartbeats", listening));
 
-    let mending = deliveries.clone().mend(config.worker.node_dead_ms.get() / 4, shutdown.clone());
-    tasks.spawn(async move {
+    let mending = deliveries.clone().mend(config.worker.node_dead_ms.get() / 4, ended.clone());
+    ears.spawn(async move {
         mending.await;
         ("repairs", None)
     });
