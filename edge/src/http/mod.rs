@@ -189,7 +189,8 @@ async fn no_such_method(request: Request) -> Response {
 }
 
 fn no_method(method: &Method, path: &str) -> Failure {
-    let reason = format!("expected another method for {}, found {method}", input::shown(path));
+    let (path, method) = (input::shown(path), input::shown(method.as_str()));
+    let reason = format!("expected another method for {path}, found {method}");
     Failure::new(Code::Unknown, reason).with_status(StatusCode::METHOD_NOT_ALLOWED)
 }
 

@@ -284,6 +284,9 @@ async fn other_paths_and_methods_are_answered_in_the_same_shape() {
     let seen = api.ask("PATCH", "/user", COOKIE, b"").await;
     seen.refused(405, "unknown", "found PATCH");
     assert_eq!(seen.headers["allow"], "POST,PUT");
+    let seen = api.ask(&"BREW".repeat(1000), "/user", COOKIE, b"").await;
+    seen.refused(405, "unknown", "found BREWBREW");
+    assert!(seen.body.len() < 300, "an answer that repeats {} bytes", seen.body.len());
     assert_eq!(api.ask("HEAD", "/offline", COOKIE, b"").await.status, 405, "it would move the watermark");
     assert_eq!(api.calls(), 0);
     let json = api.ask("GET", "/nowhere", "accept: application/json\r\n", b"").await;
