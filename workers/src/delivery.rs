@@ -2,21 +2,30 @@
 //!
 //! A node that does not confirm gets nothing newer until it has confirmed a resync, which makes its sessions read from
 //! PostgreSQL; a node that is declared dead is owed nothing, its users count as offline. What was skipped meanwhile is
-//! confirmed by a resync sent *after* it was skipped, or by the node's death.
+//! confirmed by a resync sent *after* it was skipped, or by the node's death. Answers, which no session could read, are
+//! kept and follow the resync.
 
+pub mod answers;
 pub mod confirm;
 pub mod outgoing;
 pub mod route;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use async_nats::PublishError;
 use bytes::Bytes;
 use shared::{delivery, ids::NodeId, subject::Subjects, telemetry::Metric};
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::nodes::Nodes;
-use confirm::{Confirmations, Unconfirmed};
+use answers::{Answers, Kept};
+use confirm::{Confirmations, Reply, Unconfirmed};
+use outgoing::Batches;
 
 /// Sends to nodes and follows up on those that do not confirm. One a worker process.
 #[derive(Debug, Clone)]
@@ -40,6 +49,8 @@ struct Inner {
 struct Broken {
     /// Nodes under resync, each with a signal that turns true when what was skipped until then is made good.
     nodes: HashMap<NodeId, watch::Receiver<bool>>,
+    /// Answers that their nodes may not have had.
+    answers: Kept,
     /// The losses of the broker that have been acted on.
     losses: u64,
 }
@@ -47,12 +58,20 @@ struct Broken {
 /// Resolves once a node has confirmed, or needs to no more.
 #[derive(Debug)]
 pub enum Settled {
-    /// The replies to what was sent, in order.
-    Sent(NodeId, Vec<confirm::Reply>),
+    /// Sent, with the answers that were among it.
+    Sent(NodeId, Sent, Answers),
     /// Skipped: waits for the resync.
     Skipped(watch::Receiver<bool>),
     /// Nothing is owed.
     Nothing,
+}
+
+/// The replies to what was sent, in order.
+#[derive(Debug)]
+pub struct Sent {
+    replies: Vec<Reply>,
+    /// The losses of the broker before it was sent.
+    losses: u64,
 }
 
 impl Deliveries {
@@ -66,17 +85,18 @@ impl Deliveries {
         timeout: Duration,
         losses: watch::Receiver<u64>,
     ) -> Self {
-        let broken = Mutex::new(Broken { nodes: HashMap::new(), losses: *losses.borrow() });
+        let broken = Mutex::new(Broken { losses: *losses.borrow(), ..Broken::default() });
         Self { inner: Arc::new(Inner { confirmations, subjects, nodes, timeout, broken, losses }) }
     }
 
     /// Repairs nodes that were passed by and live again, without waiting for something to be sent to them. Until
-    /// shutdown.
-    pub async fn mend(self, every: Duration, shutdown: CancellationToken) {
+    /// `ended`.
+    pub async fn mend(self, every: Duration, ended: CancellationToken) {
         let mut ticks = tokio::time::interval(every);
-        while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+        while ended.run_until_cancelled(ticks.tick()).await.is_some() {
             let mut broken = self.inner.broken.lock().await;
             self.after_a_loss(&mut broken);
+            broken.answers.forget_old(Instant::now());
             for node in self.inner.nodes.live() {
                 if self.inner.nodes.take_missed(&node.node) {
                     tracing::info!(node = %node.node, "a node was passed by; its sessions are told to read");
@@ -105,34 +125,43 @@ impl Deliveries {
     }
 
     /// Sends batches to a node, in order, and does not wait for the confirmation: await [`Self::settle`] for that.
-    pub async fn send(&self, node: &NodeId, batches: Vec<Bytes>) -> Settled {
-        if !self.inner.nodes.is_live(node) {
-            self.inner.nodes.passed_by(node);
-            return Settled::Nothing;
-        }
+    pub async fn send(&self, node: &NodeId, what: impl Into<Batches>) -> Settled {
+        let Batches { batches, answers } = what.into();
         // Held over the sending, so that a repair's last resync stands before everything sent after it and after
         // everything skipped before it.
         let mut broken = self.inner.broken.lock().await;
+        if !self.inner.nodes.is_live(node) {
+            broken.answers.keep(node, answers, Instant::now());
+            self.inner.nodes.passed_by(node);
+            return Settled::Nothing;
+        }
         self.after_a_loss(&mut broken);
-        if let Some(repair) = broken.nodes.get(node) {
-            return Settled::Skipped(repair.clone());
+        if let Some(repair) = broken.nodes.get(node).cloned() {
+            broken.answers.keep(node, answers, Instant::now());
+            return Settled::Skipped(repair);
         }
         if self.inner.nodes.take_missed(node) {
             tracing::info!(node = %node, "a node lives again; its sessions are told to read their backlog");
+            broken.answers.keep(node, answers, Instant::now());
             return Settled::Skipped(self.repair(&mut broken, node));
         }
-        let subject = self.inner.subjects.node(node);
-        let mut replies = Vec::with_capacity(batches.len());
-        for batch in batches {
-            match self.inner.confirmations.request(&subject, batch).await {
-                Ok(reply) => replies.push(reply),
-                Err(error) => {
-                    tracing::warn!(node = %node, %error, "a delivery was not sent");
-                    return Settled::Skipped(self.repair(&mut broken, node));
-                }
+        match self.request(node, batches).await {
+            Ok(sent) => Settled::Sent(node.clone(), sent, answers),
+            Err(error) => {
+                tracing::warn!(node = %node, %error, "a delivery was not sent");
+                broken.answers.keep(node, answers, Instant::now());
+                Settled::Skipped(self.repair(&mut broken, node))
             }
         }
-        Settled::Sent(node.clone(), replies)
+    }
+
+    async fn request(&self, node: &NodeId, batches: Vec<Bytes>) -> Result<Sent, PublishError> {
+        let (subject, losses) = (self.inner.subjects.node(node), *self.inner.losses.borrow());
+        let mut replies = Vec::with_capacity(batches.len());
+        for batch in batches {
+            replies.push(self.inner.confirmations.request(&subject, batch).await?);
+        }
+        Ok(Sent { replies, losses })
     }
 
     /// Waits until the node has confirmed, has been resynced, or is dead.
@@ -140,7 +169,7 @@ impl Deliveries {
         let mut repair = match settled {
             Settled::Nothing => return,
             Settled::Skipped(repair) => repair,
-            Settled::Sent(node, replies) => match self.confirmed(replies).await {
+            Settled::Sent(node, sent, answers) => match self.confirmed(&node, sent).await {
                 Ok(()) => {
                     Metric::WorkerDeliveries.counter(&[("result", "confirmed")]).increment(1);
                     return;
@@ -148,7 +177,10 @@ impl Deliveries {
                 Err(why) => {
                     Metric::WorkerDeliveries.counter(&[("result", why.as_str())]).increment(1);
                     tracing::warn!(node = %node, reason = why.as_str(), "a node did not confirm a delivery");
-                    self.repair(&mut *self.inner.broken.lock().await, &node)
+                    let mut broken = self.inner.broken.lock().await;
+                    // Some may have arrived: an answer that comes twice does no harm.
+                    broken.answers.keep(&node, answers, Instant::now());
+                    self.repair(&mut broken, &node)
                 }
             },
         };
@@ -158,11 +190,22 @@ impl Deliveries {
         }
     }
 
-    async fn confirmed(&self, replies: Vec<confirm::Reply>) -> Result<(), Unconfirmed> {
-        for reply in replies {
-            reply.within(self.inner.timeout).await?;
+    /// Waits for every confirmation, no longer than the node lives and the broker stays.
+    async fn confirmed(&self, node: &NodeId, sent: Sent) -> Result<(), Unconfirmed> {
+        let all = async {
+            for reply in sent.replies {
+                reply.within(self.inner.timeout).await?;
+            }
+            Ok(())
+        };
+        let mut losses = self.inner.losses.clone();
+        tokio::select! {
+            biased;
+            all = all => all,
+            () = self.inner.nodes.until_dead(node) => Err(Unconfirmed::Late),
+            // The confirmation may have been lost with it.
+            _ = losses.wait_for(|losses| *losses != sent.losses) => Err(Unconfirmed::Late),
         }
-        Ok(())
     }
 
     /// The repair under way for this node, begun now if there is none.
@@ -181,44 +224,54 @@ impl Deliveries {
         repair
     }
 
-    /// Resyncs until the node confirms one that was sent after the last delivery was skipped, or is dead.
+    /// Resyncs until the node confirms one that was sent after the last delivery was skipped, and the answers behind it,
+    /// or is dead.
     async fn resync(&self, node: &NodeId) {
-        let subject = self.inner.subjects.node(node);
         let mut batch = Vec::new();
         delivery::encode(&delivery::Delivery::Resync, &mut batch);
         let batch = Bytes::from(batch);
         loop {
-            Metric::WorkerResyncs.counter(&[]).increment(1);
-            if self.resynced(&subject, batch.clone()).await {
-                // It answers again: from here on deliveries are sent, behind one more resync for what was skipped
-                // while this one was under way.
-                let last = {
-                    let mut broken = self.inner.broken.lock().await;
-                    let last = self.inner.confirmations.request(&subject, batch.clone()).await;
+            {
+                // Looked at under the lock: were the node heard in between, what it missed would be taken for made good
+                // by this repair.
+                let mut broken = self.inner.broken.lock().await;
+                if !self.inner.nodes.is_live(node) {
+                    self.inner.nodes.passed_by(node);
                     broken.nodes.remove(node);
-                    last
-                };
-                if let Ok(reply) = last
-                    && reply.within(self.inner.timeout).await.is_ok()
-                {
                     return;
                 }
-                // It stopped again. Another repair may begin for what is sent meanwhile; this one goes on for what it
-                // owes itself, and a second resync does no harm.
             }
-            if !self.inner.nodes.is_live(node) {
-                self.inner.nodes.passed_by(node);
-                self.inner.broken.lock().await.nodes.remove(node);
+            Metric::WorkerResyncs.counter(&[]).increment(1);
+            if let Ok(sent) = self.request(node, vec![batch.clone()]).await
+                && self.confirmed(node, sent).await.is_ok()
+                && self.last_resync(node, batch.clone()).await
+            {
                 return;
             }
             tokio::time::sleep(self.inner.timeout / 8).await;
         }
     }
 
-    async fn resynced(&self, subject: &str, batch: Bytes) -> bool {
-        match self.inner.confirmations.request(subject, batch).await {
-            Ok(reply) => reply.within(self.inner.timeout).await.is_ok(),
-            Err(_) => false,
+    /// The node answers again: from here on deliveries are sent, behind one more resync for what was skipped while the
+    /// first was under way, and the answers that were kept. Whether it confirmed them.
+    async fn last_resync(&self, node: &NodeId, resync: Bytes) -> bool {
+        let (last, answers) = {
+            let mut broken = self.inner.broken.lock().await;
+            let answers = broken.answers.take(node);
+            let mut batches = vec![resync];
+            batches.extend(answers::batches(&answers));
+            let last = self.request(node, batches).await;
+            broken.nodes.remove(node);
+            (last, answers)
+        };
+        if let Ok(sent) = last
+            && self.confirmed(node, sent).await.is_ok()
+        {
+            return true;
         }
+        // It stopped again. Another repair may begin for what is sent meanwhile; this one goes on for what it owes
+        // itself, and a second resync does no harm.
+        self.inner.broken.lock().await.answers.put_back(node, answers);
+        false
     }
 }

@@ -111,8 +111,8 @@ metrics! {
         "Delivery batches to nodes, by result.";
     WorkerDeliveryFrames = Worker Counter "im_worker_delivery_frames_total" [] "Deliveries sent to nodes.";
     WorkerDeliveryBytes = Worker Counter "im_worker_delivery_bytes_total" [] "Bytes of deliveries sent to nodes.";
-    WorkerAnswersDropped = Worker Counter "im_worker_answers_dropped_total" ["reason": ["node_gone"]]
-        "Answers whose connection is gone; a client that sends again gets the same one.";
+    WorkerAnswersDropped = Worker Counter "im_worker_answers_dropped_total" ["reason": ["node_gone", "full"]]
+        "Answers whose node has not come back in time, or of too many; a client that sends again gets the same one.";
     WorkerDeliverySeconds = Worker Histogram "im_worker_delivery_seconds" [] "From a delivery to its node's confirmation.";
     WorkerNodes = Worker Gauge "im_worker_nodes" [] "Nodes alive.";
     WorkerNodesDead = Worker Counter "im_worker_nodes_dead_total" [] "Nodes declared dead.";

@@ -5,20 +5,39 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use shared::{delivery, delivery::Delivery, ids::NodeId};
 
+use super::answers::Answers;
+
 /// The longest batch to a node, bytes; below NATS's default payload limit of 1 MiB.
-const BATCH_BYTES: usize = 512 * 1024;
+pub(super) const BATCH_BYTES: usize = 512 * 1024;
 
 /// What goes to each node, in the order it was put in.
 #[derive(Debug, Default)]
 pub struct Outgoing {
-    nodes: HashMap<NodeId, Batches>,
+    nodes: HashMap<NodeId, Gathering>,
     size: Size,
 }
 
 #[derive(Debug, Default)]
-struct Batches {
+struct Gathering {
     full: Vec<Bytes>,
     open: Vec<u8>,
+    answers: Answers,
+}
+
+/// What goes to one node.
+#[derive(Debug, Default)]
+pub struct Batches {
+    /// In their order.
+    pub batches: Vec<Bytes>,
+    /// The answers in them once more, should they have to be kept.
+    pub answers: Answers,
+}
+
+impl From<Vec<Bytes>> for Batches {
+    /// Batches without an answer.
+    fn from(batches: Vec<Bytes>) -> Self {
+        Self { batches, answers: Answers::default() }
+    }
 }
 
 /// What was put in, for the counters.
@@ -33,18 +52,21 @@ pub struct Size {
 impl Outgoing {
     /// Adds one delivery for a node.
     pub fn put(&mut self, node: &NodeId, delivery: &Delivery) {
-        let batches = match self.nodes.get_mut(node) {
-            Some(batches) => batches,
+        let to = match self.nodes.get_mut(node) {
+            Some(to) => to,
             None => self.nodes.entry(node.clone()).or_default(),
         };
-        let before = batches.open.len();
-        delivery::encode(delivery, &mut batches.open);
+        let before = to.open.len();
+        delivery::encode(delivery, &mut to.open);
+        if matches!(delivery, Delivery::Answer { .. }) {
+            to.answers.add(&to.open[before..]);
+        }
         self.size.frames += 1;
-        self.size.bytes += (batches.open.len() - before) as u64;
-        if batches.open.len() > BATCH_BYTES && before > 0 {
-            let last = batches.open.split_off(before);
-            let full = std::mem::replace(&mut batches.open, last);
-            batches.full.push(full.into());
+        self.size.bytes += (to.open.len() - before) as u64;
+        if to.open.len() > BATCH_BYTES && before > 0 {
+            let last = to.open.split_off(before);
+            let full = std::mem::replace(&mut to.open, last);
+            to.full.push(full.into());
         }
     }
 
@@ -54,12 +76,12 @@ impl Outgoing {
     }
 
     /// The batches of each node.
-    pub fn into_nodes(self) -> impl Iterator<Item = (NodeId, Vec<Bytes>)> {
-        self.nodes.into_iter().map(|(node, mut batches)| {
-            if !batches.open.is_empty() {
-                batches.full.push(batches.open.into());
+    pub fn into_nodes(self) -> impl Iterator<Item = (NodeId, Batches)> {
+        self.nodes.into_iter().map(|(node, Gathering { mut full, open, answers })| {
+            if !open.is_empty() {
+                full.push(open.into());
             }
-            (node, batches.full)
+            (node, Batches { batches: full, answers })
         })
     }
 }

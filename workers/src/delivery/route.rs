@@ -6,7 +6,6 @@ use bytes::Bytes;
 use shared::{
     delivery::{Delivery, Push},
     ids::{Conversation, NodeId, Seq, UserId},
-    telemetry::Metric,
 };
 
 use super::outgoing::Outgoing;
@@ -46,13 +45,9 @@ pub fn plan(
             }
         }
         if let Some(answer) = effect.answer {
-            if live.contains(&answer.node) {
-                let (node, answer) = (answer.node.clone(), answer.into_delivery());
-                outgoing.put(&node, &answer);
-            } else {
-                Metric::WorkerAnswersDropped.counter(&[("reason", "node_gone")]).increment(1);
-                // Its connection is gone with its node: the client sends again and gets the same answer.
-            }
+            // Also when the node is dead: it may return, and the answer is kept for it.
+            let (node, answer) = (answer.node.clone(), answer.into_delivery());
+            outgoing.put(&node, &answer);
         }
     }
     (outgoing, offline)
