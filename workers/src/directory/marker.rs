@@ -1,7 +1,10 @@
 //! Whether the routes are whole. An epoch is a random name for one life of the routes; nodes register every session they
 //! have under it, and once all live nodes have, the marker says so. A wipe takes both away, and a restart of Redis from
 //! a snapshot is told by the start's name in the epoch: routes count only while marker and epoch are the same and
-//! belong to the start that is connected.
+//! belong to the start that is connected. None of these keys has an expiry: a full Redis evicts what has one.
+//!
+//! A Redis that reads and refuses to write (full, or a replica) keeps marker and epoch and takes no new route: each look
+//! writes, and where that fails this worker has no epoch and believes no route.
 
 use std::{
     collections::HashSet,
@@ -21,8 +24,8 @@ pub(super) const EPOCH: &str = "im_epoch";
 pub(super) const MARKER: &str = "im_marker";
 /// The copy of the live nodes, for people.
 const LIST: &str = "im_list";
-/// How long it is kept who has registered under an epoch; renewed by every look.
-pub(super) const REGISTERED_SECONDS: u64 = 86_400;
+/// Written by every look and read by nobody, see [`Directory::look`].
+const LOOKED: &str = "im_looked";
 
 const LOOK: Duration = Duration::from_millis(300);
 
@@ -37,7 +40,7 @@ pub(super) fn is_of(epoch: &str, start: &str) -> bool {
 }
 
 impl Directory {
-    /// The epoch as it was read last; `None` while Redis cannot be reached.
+    /// The epoch as it was read last; `None` while Redis cannot be reached, or written to.
     pub fn epoch(&self) -> Option<String> {
         self.inner.epoch.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -88,7 +91,8 @@ impl Directory {
             tracing::info!(epoch, "a live node has not registered; routes do not count until it has");
             pipeline.cmd("DEL").arg(self.key(MARKER)).ignore();
         }
-        pipeline.cmd("EXPIRE").arg(self.registered_key(&epoch)).arg(REGISTERED_SECONDS).ignore();
+        // Always something that a full Redis refuses, as it refuses routes.
+        pipeline.cmd("SET").arg(self.key(LOOKED)).arg(&epoch).ignore();
         if settled {
             self.copy_nodes(live, &mut pipeline).await?;
         }
@@ -96,7 +100,8 @@ impl Directory {
         Ok(Some(epoch))
     }
 
-    /// The epoch, made if there is none or it belongs to another start of Redis; and the marker.
+    /// The epoch, made if there is none or it belongs to another start of Redis, whose registrations go then; and the
+    /// marker.
     async fn current_epoch(&self, start: &str) -> Result<(String, Option<String>), Unreachable> {
         let mut pipeline = Pipeline::new();
         pipeline.cmd("GET").arg(self.key(EPOCH)).cmd("GET").arg(self.key(MARKER));
@@ -111,8 +116,11 @@ impl Directory {
             .arg(REPLACE)
             .arg(1)
             .arg(self.key(EPOCH))
-            .arg(epoch.unwrap_or_default())
+            .arg(epoch.as_deref().unwrap_or_default())
             .arg(fresh);
+        if let Some(old) = epoch {
+            pipeline.cmd("DEL").arg(self.registered_key(&old)).ignore();
+        }
         let (epoch,): (String,) = self.link().send(&pipeline).await?;
         tracing::info!(epoch, "the routes begin anew");
         Ok((epoch, marker))

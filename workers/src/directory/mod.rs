@@ -11,6 +11,11 @@
 //! | [`limits`] | counters of failures and look-ups |
 //!
 //! One key a command, so that a cluster serves as well as one server.
+//!
+//! When it is full, Redis is to evict what has an expiry and nothing else (`maxmemory-policy volatile-ttl`, what ends
+//! soonest goes first): counters, so that limits get looser; then tokens and bodies, which PostgreSQL has. Of a revoked
+//! token it is the note that goes, and only a check that began before the revocation could bring the token back, for
+//! `token_cache_seconds`. Routes, epoch, marker and registrations have no expiry.
 
 pub mod limits;
 pub mod link;

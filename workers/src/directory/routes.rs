@@ -38,7 +38,8 @@ pub struct Route {
 pub enum Routes {
     /// Their routes; a user that is not among them has no session anywhere.
     Known(HashMap<UserId, Vec<Route>>),
-    /// Redis is down, or has not been told of every session since it was wiped: only asking every node finds them.
+    /// Redis is down, takes no writes, or has not been told of every session since it was wiped: only asking every node
+    /// finds them.
     Unknown,
 }
 
@@ -56,6 +57,10 @@ pub struct Placed {
 impl Directory {
     /// Where these users are, in one pipeline.
     pub async fn routes(&self, users: &[UserId]) -> Routes {
+        if self.epoch().is_none() {
+            // At the last look Redis was away, or took no writes: then sessions may be missing from what it says.
+            return Routes::Unknown;
+        }
         let mut pipeline = Pipeline::with_capacity(users.len() + 3);
         // The epoch on both sides: were Redis wiped in between, the two would differ.
         pipeline.cmd("GET").arg(self.key(marker::EPOCH));
@@ -113,10 +118,17 @@ impl Directory {
         if let Some(epoch) = complete {
             let key = self.registered_key(epoch);
             pipeline.cmd("SADD").arg(&key).arg(node.as_str()).ignore();
-            pipeline.cmd("EXPIRE").arg(&key).arg(marker::REGISTERED_SECONDS).ignore();
         }
         pipeline.cmd("GET").arg(self.key(marker::MARKER)).cmd("GET").arg(self.key(marker::EPOCH));
-        let (answers, start): (Vec<Option<String>>, _) = self.link().send_to(&pipeline).await?;
+        let (answers, start): (Vec<Option<String>>, _) = match self.link().send_to(&pipeline).await {
+            Ok(answered) => answered,
+            Err(error) => {
+                if matches!(error, Unreachable::Failed(_)) {
+                    self.doubt().await;
+                }
+                return Err(error);
+            }
+        };
         let mut answers = answers.into_iter().skip(1);
         let first = answers.next().flatten();
         let before = sessions
@@ -128,6 +140,16 @@ impl Directory {
         let epoch = first.filter(|epoch| last.as_ref() == Some(epoch) && marker::is_of(epoch, &start));
         let whole = epoch.is_some() && marker == epoch;
         Ok(Placed { epoch, whole, before })
+    }
+
+    /// A session is about to be without a route: no worker is to believe the routes until one has looked again. A full
+    /// Redis still deletes; any other is found out by the looks.
+    async fn doubt(&self) {
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("DEL").arg(self.key(marker::MARKER)).ignore();
+        if let Err(error) = self.link().send::<()>(&pipeline).await {
+            tracing::debug!(%error, "the marker was not removed");
+        }
     }
 
     /// Removes the routes that these very sessions wrote.
