@@ -7,12 +7,14 @@
 //! |---|---|
 //! | [`batch`] | the queue of one lane as batches, without I/O |
 //! | [`lane`] | the task that publishes them, each until the broker confirms it |
+//! | [`pressure`] | whether the broker takes them |
 //! | [`gate`] | whether the stream is the one that earlier frames went to, and what follows when it is not |
 //! | [`sink`] | the stream, one publish and its confirmation: JetStream in earnest, a fake in tests |
 
 pub mod batch;
 pub mod gate;
 pub mod lane;
+pub mod pressure;
 pub mod sink;
 
 use std::{sync::Arc, time::Duration};
@@ -89,6 +91,11 @@ impl Publisher {
         let frame: &Accepted = frame.frame();
         let lane = frame.lane(u16::try_from(self.lanes.len()).unwrap_or(u16::MAX));
         self.lanes[usize::from(lane.0)].take(frame, session)
+    }
+
+    /// Whether the broker has refused a lane's batch for longer than a moment: its stream is full, or it is away.
+    pub fn is_held_up(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.pressure().is_high())
     }
 
     /// Publishes what is queued, takes no more, and ends. Returns the lanes that did not finish in time, with the

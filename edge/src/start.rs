@@ -170,7 +170,7 @@ pub async fn start_on(
     let (peer_subjects, heartbeat) = (subjects.clone(), config.node.heartbeat_ms.get());
     let pulse =
         Pulse { context: context.clone(), subjects, server, port, ready: ready.clone(), link: broker.link() };
-    let http = HttpState::new(context.calls.clone(), http_limits(&config), ready.clone())
+    let http = HttpState::new(context.clone(), http_limits(&config), ready.clone())
         .behind(Proxies::parse(&config.edge.trusted_proxies).unwrap_or_default());
     let deliver = Deliver::new(context.clone()).run(subscription, broker.clone(), rest.clone());
     let figures = telemetry::serve(listeners.metrics, ready.process(), rest.clone());

@@ -161,7 +161,12 @@ impl System {
         edge: usize,
         style: Style,
     ) -> Wire {
-        let mut wire = Wire::connect_as(self.tcp(edge), style).await;
+        let wire = Wire::connect_as(self.tcp(edge), style).await;
+        self.log_in(wire, user, device, token).await
+    }
+
+    /// This connection, logged in with this token.
+    pub async fn log_in(&self, mut wire: Wire, user: &User, device: &str, token: &str) -> Wire {
         wire.send(&login_frame(user.id, device, token)).await;
         wire.expect("[[rr]]\nid = \"login\"\nt = \"login\"\ns = 0").await;
         wire.token = token.to_owned();

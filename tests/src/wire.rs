@@ -6,7 +6,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 use toml::{Table, Value};
@@ -15,6 +15,9 @@ use crate::{
     harness::SOON,
     pattern::{self, difference},
 };
+
+/// A socket buffer with little room, bytes.
+const NARROW: u32 = 16 * 1024;
 
 /// How this connection frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +62,24 @@ impl Wire {
             TcpStream::connect(address).await.unwrap_or_else(|e| panic!("cannot connect to {address}: {e}"));
         stream.set_nodelay(true).expect("a fresh socket takes options");
         Self { token: String::new(), stream, style, buffer: Vec::new(), waiting: VecDeque::new() }
+    }
+
+    /// Connects, to speak counted frames, with so little room in this side's socket buffers as the system grants: what
+    /// is not read here soon stops the server's writes, and what it does not read soon stops ours.
+    pub async fn connect_narrow(address: &str) -> Self {
+        let to = address.parse().unwrap_or_else(|e| panic!("{address}: {e}"));
+        let socket = TcpSocket::new_v4().expect("a socket can be made");
+        socket.set_recv_buffer_size(NARROW).expect("a fresh socket takes options");
+        socket.set_send_buffer_size(NARROW).expect("a fresh socket takes options");
+        let stream = socket.connect(to).await.unwrap_or_else(|e| panic!("cannot connect to {address}: {e}"));
+        stream.set_nodelay(true).expect("a fresh socket takes options");
+        Self {
+            token: String::new(),
+            stream,
+            style: Style::Counted,
+            buffer: Vec::new(),
+            waiting: VecDeque::new(),
+        }
     }
 
     /// Sends one frame in the connection's style.

@@ -1,5 +1,7 @@
 //! Who answers a call, and what becomes of a failure.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use futures::{FutureExt, future::BoxFuture};
 use shared::{
@@ -7,7 +9,7 @@ use shared::{
     rpc::{HttpCall, HttpReply},
 };
 
-use crate::calls::{CallError, Calls};
+use crate::{calls::CallError, context::Context, publisher::pressure::RETRY_AFTER};
 
 /// Answers HTTP calls: the workers in earnest, a closure in tests.
 pub trait Backend: Send + Sync + 'static {
@@ -15,9 +17,17 @@ pub trait Backend: Send + Sync + 'static {
     fn call<'a>(&'a self, call: &'static str, asked: HttpCall) -> BoxFuture<'a, Result<HttpReply, Failure>>;
 }
 
-impl Backend for Calls {
+/// The workers, unless the broker has more than it can take: then nobody is let in, nor given work to do.
+impl Backend for Arc<Context> {
     fn call<'a>(&'a self, call: &'static str, asked: HttpCall) -> BoxFuture<'a, Result<HttpReply, Failure>> {
-        async move { self.http(call, &asked).await.map_err(Failure::from) }.boxed()
+        async move {
+            if self.publisher.is_held_up() {
+                let reason = "expected the broker to take frames, found it full or away; try again";
+                return Err(Failure { retry_after: Some(RETRY_AFTER), ..Failure::unavailable(reason) });
+            }
+            self.calls.http(call, &asked).await.map_err(Failure::from)
+        }
+        .boxed()
     }
 }
 

@@ -50,7 +50,7 @@ use crate::ready::Readiness;
 /// What the HTTP side needs. Cheap to clone.
 #[derive(Clone)]
 pub struct HttpState {
-    /// Who answers the calls: [`crate::calls::Calls`], or a fake in tests.
+    /// Who answers the calls: the workers, by way of the [`crate::context::Context`], or a fake in tests.
     pub backend: Arc<dyn Backend>,
     /// What connections may use.
     pub limits: Limits,

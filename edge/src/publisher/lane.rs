@@ -24,6 +24,7 @@ use super::{
     Settings,
     batch::{Batch, Queue, Tell},
     gate::Gate,
+    pressure::Pressure,
 };
 use crate::{
     backoff::Backoff,
@@ -44,6 +45,7 @@ pub struct LaneQueue {
     work: Notify,
     /// Frames of the batch under way.
     under_way: AtomicUsize,
+    pressure: Pressure,
 }
 
 #[derive(Debug)]
@@ -121,12 +123,18 @@ impl LaneQueue {
         let state = Mutex::new(State { queue, waiting: Waiting::default(), stream: 0 });
         let waiting = Metric::EdgeQueueFrames.gauge(&[("lane", &lane.0.to_string())]);
         let under_way = AtomicUsize::new(0);
-        Self { lane, subjects, node, settings, metrics, waiting, state, work: Notify::new(), under_way }
+        let (work, pressure) = (Notify::new(), Pressure::default());
+        Self { lane, subjects, node, settings, metrics, waiting, state, work, under_way, pressure }
     }
 
     /// Which lane.
     pub fn lane(&self) -> Lane {
         self.lane
+    }
+
+    /// Whether the broker takes its batches.
+    pub fn pressure(&self) -> &Pressure {
+        &self.pressure
     }
 
     /// Frames that the broker has not confirmed.
@@ -202,6 +210,7 @@ impl LaneQueue {
         let (open, place) = loop {
             let open = gate.open().await;
             if open.stream != stream {
+                self.pressure.taken();
                 self.under_way.store(0, Ordering::Relaxed);
                 self.give_up(&senders);
                 return;
@@ -211,6 +220,7 @@ impl LaneQueue {
                 Err(reason) => {
                     gate.doubt(&open);
                     failed += 1;
+                    self.pressure.refused(began);
                     self.metrics.publish_retries.increment(1);
                     // Once at the start of an outage, not once a try.
                     if failed == 3 {
@@ -224,6 +234,7 @@ impl LaneQueue {
             }
             tokio::time::sleep(backoff.pause()).await;
         };
+        self.pressure.taken();
         if failed >= 3 {
             tracing::info!(lane = self.lane.0, failed, "the broker takes batches again");
         }

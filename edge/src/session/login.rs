@@ -28,6 +28,7 @@ use crate::{
     calls::CallError,
     context::Context,
     outbox::{Close, Outbox},
+    publisher::pressure::RETRY_AFTER,
     registry,
 };
 
@@ -142,6 +143,15 @@ async fn attempt(
     context: &Arc<Context>,
     out: &mut Output,
 ) -> Option<(Live, Arc<Outbox>, registry::Entry)> {
+    if context.publisher.is_held_up() {
+        telemetry::count(Metric::EdgeLogins, &[("result", "unavailable")], 1);
+        context.metrics.refused(Code::Unavailable);
+        let reason = format!(
+            "expected the broker to take frames, found it full or away; try again in {RETRY_AFTER} s"
+        );
+        Waiting.refused(login, Code::Unavailable, &reason, out);
+        return None;
+    }
     let asked = Connect { user: login.user, device: login.device.clone(), token: login.token.clone(), peer };
     let began = Instant::now();
     let result = context.logins.connect(asked).await.and_then(|result| match result.session {
