@@ -17,10 +17,11 @@ use crate::{
 
 pub(super) async fn cursor(calls: &Calls, call: Cursors) -> Result<Done, Fault> {
     let delivered: Vec<ReceiptKey> = call.delivered.into_iter().filter(|key| !key.read).collect();
-    // First what may simply be done again: receipts that were written are told only by the call that wrote them.
-    cursors::advance(&calls.desk.pool, &call.moves).await?;
+    // The cursors last: what they have passed is delivered to nobody again, and a receipt not written by then never is.
+    // Receipts that were written are told only by the call that wrote them, so before anything else may fail.
     let new = cursors::settle(&calls.desk.pool, &delivered, &call.reads, &call.told).await?;
     send(calls, new).await;
+    cursors::advance(&calls.desk.pool, &call.moves).await?;
     Ok(Done {})
 }
 

@@ -33,6 +33,7 @@ const SEEN: &str = "UPDATE devices d SET seen_at = now()
 FROM unnest($1::bigint[], $2::text[]) m(user_id, device)
 WHERE d.user_id = m.user_id AND d.device = m.device AND d.seen_at < now() - interval '1 hour'";
 
+/// Owed to the device that sent it, while there is one: nobody else would ever fetch it.
 const DELIVERED: &str = "INSERT INTO receipts (user_id, device, conv, seq, by_id, read, id)
 SELECT DISTINCT m.sender, m.device, m.conv, m.seq, k.by_id, false, m.id
 FROM unnest($1::text[], $2::bigint[], $3::bigint[]) k(conv, seq, by_id)
@@ -41,6 +42,7 @@ CROSS JOIN LATERAL (SELECT m.* FROM messages m
 CROSS JOIN LATERAL (SELECT 1 FROM participants p
                     WHERE p.user_id = k.by_id AND p.conv = k.conv AND p.from_seq <= k.seq
                       AND (p.to_seq IS NULL OR p.to_seq >= k.seq) LIMIT 1) took_part
+CROSS JOIN LATERAL (SELECT 1 FROM devices d WHERE d.user_id = m.sender AND d.device = m.device LIMIT 1) not_forgotten
 ORDER BY 1, 2, 3, 4, 5
 ON CONFLICT DO NOTHING
 RETURNING user_id, device, conv, seq, by_id, read, id";
@@ -65,6 +67,7 @@ FROM moved v CROSS JOIN LATERAL (
       AND EXISTS (SELECT 1 FROM participants p WHERE p.user_id = v.user_id AND p.conv = m.conv
                   AND p.from_seq <= m.seq AND (p.to_seq IS NULL OR p.to_seq >= m.seq))
     ORDER BY m.seq DESC LIMIT 1000) m
+CROSS JOIN LATERAL (SELECT 1 FROM devices d WHERE d.user_id = m.sender AND d.device = m.device LIMIT 1) not_forgotten
 ORDER BY 1, 2, 3, 4, 5
 ON CONFLICT DO NOTHING
 RETURNING user_id, device, conv, seq, by_id, read, id";
