@@ -1,4 +1,10 @@
 //! What workers send to this node: taken strictly in order, queued at its sessions, then confirmed.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`senders`] | the place of each batch among those of its worker: a missing one is known by the next |
+
+pub mod senders;
 
 use std::sync::Arc;
 
@@ -7,10 +13,12 @@ use futures::StreamExt;
 use metrics::Counter;
 use shared::{
     delivery::{self, Delivery, Push},
+    rpc::BATCH_HEADER,
     telemetry::Metric,
 };
 use tokio_util::sync::CancellationToken;
 
+use self::senders::Senders;
 use crate::{
     broker::{Broker, Losses},
     context::Context,
@@ -24,6 +32,7 @@ pub struct Deliver {
     counters: Counters,
     /// What had cost deliveries before the last batch.
     seen: Losses,
+    senders: Senders,
 }
 
 struct Counters {
@@ -52,7 +61,7 @@ impl Deliver {
             batches: batches("ok"),
             unreadable: batches("error"),
         };
-        Self { context, counters, seen: Losses::default() }
+        Self { context, counters, seen: Losses::default(), senders: Senders::default() }
     }
 
     /// Handles what comes on the node's subject until `shutdown`.
@@ -72,6 +81,12 @@ impl Deliver {
                 return tracing::error!("the subscription to this node's subject has ended");
             };
             self.after(broker.losses());
+            let place = message.headers.as_ref().and_then(|headers| headers.get(BATCH_HEADER));
+            if let Some(place) = place
+                && !self.senders.follows(place.as_str())
+            {
+                self.context.resync("gap");
+            }
             self.batch(&message.payload);
             // An empty reply is the confirmation: everything is queued, or its session will read its backlog.
             if let Some(reply) = message.reply

@@ -33,6 +33,10 @@ pub const ERROR_HEADER: &str = "im-error";
 /// Header of a backlog reply with more to come.
 pub const MORE_HEADER: &str = "im-more";
 
+/// Header of a batch of deliveries: who sends it and the how-manieth of it to this node, from 1, as `{sender} {number}`. A
+/// node that misses one knows by the next.
+pub const BATCH_HEADER: &str = "im-batch";
+
 /// Header of a reply to `who`: the worker's name, by which it can be called itself.
 pub const WORKER_HEADER: &str = "im-worker";
 

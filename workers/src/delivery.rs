@@ -51,6 +51,8 @@ struct Broken {
     nodes: HashMap<NodeId, watch::Receiver<bool>>,
     /// Answers that their nodes may not have had.
     answers: Kept,
+    /// Batches sent to each node. Starting anew for a node that was away costs it a resync.
+    sent: HashMap<NodeId, u64>,
     /// The losses of the broker that have been acted on.
     losses: u64,
 }
@@ -97,6 +99,7 @@ impl Deliveries {
             let mut broken = self.inner.broken.lock().await;
             self.after_a_loss(&mut broken);
             broken.answers.forget_old(Instant::now());
+            broken.sent.retain(|node, _| self.inner.nodes.is_live(node));
             for node in self.inner.nodes.live() {
                 if self.inner.nodes.take_missed(&node.node) {
                     tracing::info!(node = %node.node, "a node was passed by; its sessions are told to read");
@@ -145,7 +148,7 @@ impl Deliveries {
             broken.answers.keep(node, answers, Instant::now());
             return Settled::Skipped(self.repair(&mut broken, node));
         }
-        match self.request(node, batches).await {
+        match self.request(&mut broken, node, batches).await {
             Ok(sent) => Settled::Sent(node.clone(), sent, answers),
             Err(error) => {
                 tracing::warn!(node = %node, %error, "a delivery was not sent");
@@ -155,11 +158,20 @@ impl Deliveries {
         }
     }
 
-    async fn request(&self, node: &NodeId, batches: Vec<Bytes>) -> Result<Sent, PublishError> {
+    /// Numbered, so that the node knows by the next one that it has missed one: what waits in the client while the
+    /// broker is away is sent once it is back, before anybody here knows that something before it was lost.
+    async fn request(
+        &self,
+        broken: &mut Broken,
+        node: &NodeId,
+        batches: Vec<Bytes>,
+    ) -> Result<Sent, PublishError> {
+        let sent = broken.sent.entry(node.clone()).or_default();
         let (subject, losses) = (self.inner.subjects.node(node), *self.inner.losses.borrow());
         let mut replies = Vec::with_capacity(batches.len());
         for batch in batches {
-            replies.push(self.inner.confirmations.request(&subject, batch).await?);
+            *sent += 1;
+            replies.push(self.inner.confirmations.request(&subject, *sent, batch).await?);
         }
         Ok(Sent { replies, losses })
     }
@@ -231,7 +243,7 @@ impl Deliveries {
         delivery::encode(&delivery::Delivery::Resync, &mut batch);
         let batch = Bytes::from(batch);
         loop {
-            {
+            let first = {
                 // Looked at under the lock: were the node heard in between, what it missed would be taken for made good
                 // by this repair.
                 let mut broken = self.inner.broken.lock().await;
@@ -240,9 +252,10 @@ impl Deliveries {
                     broken.nodes.remove(node);
                     return;
                 }
-            }
-            Metric::WorkerResyncs.counter(&[]).increment(1);
-            if let Ok(sent) = self.request(node, vec![batch.clone()]).await
+                Metric::WorkerResyncs.counter(&[]).increment(1);
+                self.request(&mut broken, node, vec![batch.clone()]).await
+            };
+            if let Ok(sent) = first
                 && self.confirmed(node, sent).await.is_ok()
                 && self.last_resync(node, batch.clone()).await
             {
@@ -260,7 +273,7 @@ impl Deliveries {
             let answers = broken.answers.take(node);
             let mut batches = vec![resync];
             batches.extend(answers::batches(&answers));
-            let last = self.request(node, batches).await;
+            let last = self.request(&mut broken, node, batches).await;
             broken.nodes.remove(node);
             (last, answers)
         };

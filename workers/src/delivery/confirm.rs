@@ -12,9 +12,10 @@ use std::{
     time::Duration,
 };
 
-use async_nats::{Client, PublishError, StatusCode, SubscribeError};
+use async_nats::{Client, HeaderMap, PublishError, StatusCode, SubscribeError};
 use bytes::Bytes;
 use futures::StreamExt;
+use shared::rpc::BATCH_HEADER;
 use tokio::sync::oneshot;
 
 /// Why there is no confirmation.
@@ -43,6 +44,8 @@ impl Unconfirmed {
 pub struct Confirmations {
     client: Client,
     inbox: Arc<str>,
+    /// This start of this process, to the nodes.
+    sender: Arc<str>,
     waiting: Arc<Waiting>,
 }
 
@@ -93,6 +96,7 @@ impl Confirmations {
     /// When the broker client is closed.
     pub async fn open(client: Client) -> Result<Self, SubscribeError> {
         let inbox: Arc<str> = client.new_inbox().into();
+        let sender = inbox.rsplit('.').next().unwrap_or(&inbox).into();
         let mut replies = client.subscribe(format!("{inbox}.*")).await?;
         let waiting = Arc::<Waiting>::default();
         let (prefix, table) = (format!("{inbox}."), waiting.clone());
@@ -108,20 +112,27 @@ impl Confirmations {
                 }
             }
         });
-        Ok(Self { client, inbox, waiting })
+        Ok(Self { client, inbox, sender, waiting })
     }
 
-    /// Sends, in the order of the calls.
+    /// Sends, in the order of the calls. `place`: the how-manieth of this process to that subject.
     ///
     /// # Errors
     /// When the broker client is closed or the payload is over its limit.
-    pub async fn request(&self, subject: &str, payload: Bytes) -> Result<Reply, PublishError> {
+    pub async fn request(&self, subject: &str, place: u64, payload: Bytes) -> Result<Reply, PublishError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(BATCH_HEADER, format!("{} {place}", self.sender));
         let number = self.waiting.next.fetch_add(1, Ordering::Relaxed);
         let (send, received) = oneshot::channel();
         self.waiting.replies.lock().unwrap_or_else(PoisonError::into_inner).insert(number, send);
         let reply = Reply { number, received, waiting: self.waiting.clone() };
         self.client
-            .publish_with_reply(subject.to_owned(), format!("{}.{number}", self.inbox), payload)
+            .publish_with_reply_and_headers(
+                subject.to_owned(),
+                format!("{}.{number}", self.inbox),
+                headers,
+                payload,
+            )
             .await?;
         Ok(reply)
     }
