@@ -173,22 +173,32 @@ async fn with_a_silent_postgresql_frames_are_taken_and_acks_follow() {
     without_postgresql(Way::Silent).await;
 }
 
-/// One worker that PostgreSQL cannot hear is cut off by it, and the other takes its lanes.
-#[tokio::test]
-async fn a_worker_cut_off_from_postgresql_gives_up_its_lanes() {
+/// One worker that PostgreSQL cannot hear is cut off by it, and the other takes its lanes. One that cannot hear NATS
+/// leaves them.
+async fn gives_up_its_lanes(store: Store) {
     let system = cuttable(vec![("postgres.hung_seconds", "1".into())]).await;
     let mut talk = Talk::begin(&system).await;
     for process in ["w1", "w2"] {
-        system.way_of(process, Store::Postgres, Way::Silent);
+        system.way_of(process, store, Way::Silent);
         let first = talk.seq + 1;
         talk.send(10, "stored").await;
         talk.stored_from(first).await;
         talk.delivered_from(first).await;
-        system.way_of(process, Store::Postgres, Way::Open);
+        system.way_of(process, store, Way::Open);
         talk.round().await;
     }
     talk.nothing_more(&system).await;
     system.finish().await;
+}
+
+#[tokio::test]
+async fn a_worker_cut_off_from_postgresql_gives_up_its_lanes() {
+    gives_up_its_lanes(Store::Postgres).await;
+}
+
+#[tokio::test]
+async fn a_worker_cut_off_from_nats_gives_up_its_lanes() {
+    gives_up_its_lanes(Store::Nats).await;
 }
 
 /// NATS away: sockets are kept, the nodes are not ready, everything resumes by itself, nothing is lost or doubled.

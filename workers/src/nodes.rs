@@ -114,6 +114,12 @@ impl Nodes {
         while self.is_live(node) && ticked.changed().await.is_ok() {}
     }
 
+    /// Whether this worker has heard nothing of the broker for as long as it takes a node to die. Others that hear it
+    /// can do what this one cannot.
+    pub fn is_deaf(&self) -> bool {
+        self.state().hearing.silence(Instant::now()) > self.dead_after
+    }
+
     /// Notes that a delivery passed this node by because it was dead, or not heard of yet.
     pub fn passed_by(&self, node: &NodeId) {
         if let Some(node) = self.state().known.get_mut(node) {

@@ -43,6 +43,11 @@ impl Hearing {
         self.heard.saturating_sub(moment.0)
     }
 
+    /// How long nothing has been heard; nothing before the first tick.
+    pub fn silence(&self, now: Instant) -> Duration {
+        self.gap(now)
+    }
+
     /// From the first tick to the last one.
     pub fn total(&self) -> Duration {
         self.heard
