@@ -179,6 +179,35 @@ async fn a_worker_that_dies_between_any_two_steps_loses_and_doubles_nothing() {
     system.finish().await;
 }
 
+/// A task of the worker ends by a fault and the process lives on: its lanes are taken anew, nothing stands still, and
+/// nothing is left unacknowledged.
+#[tokio::test]
+async fn a_task_that_crashes_holds_no_lane_up() {
+    let mut system = System::start(1, 1).await;
+    let [alice, bob] = system.users(["alice", "bob"]).await;
+    let (mut a, mut b) = (Client::new(&system, &alice, 0).await, Client::new(&system, &bob, 0).await);
+    system.allow("a fail point ends this task");
+    system.allow("panicked at workers/src/fail.rs");
+    system.allow("a committer crashed");
+    for (round, step) in Step::ALL.into_iter().enumerate() {
+        system.workers[0].set(VARIABLE, Some(format!("panic-{}:2", step.as_str())));
+        system.restart_worker(0).await;
+        for n in 1..=5 {
+            let id = format!("{round}.{n}");
+            let frame = format!("[[m]]\nid = \"{id}\"\nc = \"hello\"\nto = {}", bob.id);
+            a.send(vec![(id, frame)]).await;
+            a.settled(0).await;
+        }
+        b.settled(5 * (round + 1)).await;
+        assert!(!system.workers[0].has_died(), "the worker died at {step:?}");
+        let crashes = system.workers[0].logged().matches("panicked at workers/src/fail.rs").count();
+        assert_eq!(crashes, round + 1, "{step:?} was not reached");
+        tests::harness::checks::at_rest(&system).await;
+        system.conserved().await;
+    }
+    system.finish().await;
+}
+
 /// Starts every worker that has died, as a supervisor would.
 async fn supervise(system: &mut System) {
     loop {

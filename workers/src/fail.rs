@@ -2,7 +2,8 @@
 //! reach every place between two steps. Nothing of this is in a release build.
 //!
 //! The environment variable [`VARIABLE`] says where: `step:n` at the n-th time that step is reached, `poison:TEXT` in
-//! the middle of the transaction of a chunk that holds a text with TEXT in it.
+//! the middle of the transaction of a chunk that holds a text with TEXT in it. `panic-step:n` ends only the task that
+//! reaches the step, as a fault in the program would.
 
 #[cfg(debug_assertions)]
 use std::sync::{
@@ -18,7 +19,9 @@ pub const VARIABLE: &str = "IM_FAIL_POINT";
 /// The steps of a chunk, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Taken from the broker.
+    /// A batch of it has come from the broker.
+    Fetched,
+    /// It is put together.
     Pulled,
     /// Taken apart into frames.
     Decoded,
@@ -38,7 +41,8 @@ pub enum Step {
 
 impl Step {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
+        Self::Fetched,
         Self::Pulled,
         Self::Decoded,
         Self::Written,
@@ -52,6 +56,7 @@ impl Step {
     /// As [`VARIABLE`] names it.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Fetched => "fetched",
             Self::Pulled => "pulled",
             Self::Decoded => "decoded",
             Self::Written => "written",
@@ -64,12 +69,16 @@ impl Step {
     }
 }
 
-/// Ends the process if this is the step, and the time, to do so.
+/// Ends the process, or the task, if this is the step, and the time, to do so.
 #[cfg(debug_assertions)]
 pub fn reached(step: Step) {
     static REACHED: AtomicU64 = AtomicU64::new(0);
     let Some((name, value)) = asked() else { return };
-    if name == step.as_str() && value.parse() == Ok(REACHED.fetch_add(1, Ordering::Relaxed) + 1) {
+    let task = name.strip_prefix("panic-");
+    if task.unwrap_or(name) == step.as_str()
+        && value.parse() == Ok(REACHED.fetch_add(1, Ordering::Relaxed) + 1)
+    {
+        assert!(task.is_none(), "a fail point ends this task");
         end();
     }
 }

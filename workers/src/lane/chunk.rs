@@ -102,7 +102,7 @@ async fn together(
     let items: Vec<Item> = decoded.items.into_iter().map(|(item, ..)| item).collect();
     effects.extend(commit(to, &items, &marks, None).await?);
     let finisher = to.finisher.clone();
-    Ok(to.awake(finisher.finish(effects, ackers, since)).await?)
+    Ok(to.awake(finisher.finish(effects, ackers, since)).await??)
 }
 
 /// Each frame is a transaction of its own; the one that has been tried too often is set aside.
@@ -132,7 +132,7 @@ async fn one_by_one(
     effects.extend(bury(to, &dead, &mut marks).await?);
     commit(to, &[], &marks, None).await?;
     let finisher = to.finisher.clone();
-    Ok(to.awake(finisher.finish(effects, ackers, since)).await?)
+    Ok(to.awake(finisher.finish(effects, ackers, since)).await??)
 }
 
 async fn commit(

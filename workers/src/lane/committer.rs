@@ -18,7 +18,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Pulled, chunk, finish::Finisher, finish::Tools, ownership, source};
+use super::{
+    Pulled, chunk,
+    finish::{Broken, Finisher, Tools},
+    ownership, source,
+};
 use crate::{
     config::WorkerConfig,
     pipeline::{ChunkError, cache::Cache},
@@ -92,9 +96,18 @@ pub enum SessionEnd {
     /// A chunk failed; its lanes are taken anew.
     #[error(transparent)]
     Chunk(#[from] ChunkError),
+    /// The broker is away, from here at least: its lanes are free for workers that hear it.
+    #[error("nothing was heard of the broker for too long")]
+    Deaf,
     /// A frame could not be set aside.
     #[error("a dead frame was not taken by the broker")]
     Dead(#[from] async_nats::jetstream::context::PublishError),
+    /// What delivers and acknowledges has crashed.
+    #[error(transparent)]
+    Finisher(#[from] Broken),
+    /// What pulls a lane has crashed: held on to, the lane would stand still.
+    #[error("pulling lane {} has crashed", .0.0)]
+    Puller(Lane),
 }
 
 impl SessionEnd {
@@ -102,16 +115,26 @@ impl SessionEnd {
     fn suspicious(&self) -> bool {
         match self {
             Self::Chunk(error) => !error.passing(),
-            Self::Store(_) | Self::Dead(_) => false,
+            Self::Finisher(_) | Self::Puller(_) => true,
+            Self::Store(_) | Self::Dead(_) | Self::Deaf => false,
         }
     }
 }
 
 /// Runs one committer until shutdown, session after session. `offset` tells it which lanes to try first.
 pub async fn run(shared: Arc<Shared>, offset: usize, shutdown: CancellationToken) {
-    let finisher = Arc::new(Finisher::start(shared.tools.clone()));
+    let mut finisher = Arc::new(Finisher::start(shared.tools.clone()));
     let mut excused: Vec<Lane> = Vec::new();
     while !shutdown.is_cancelled() {
+        if shared.tools.deliveries.nodes().is_deaf() {
+            let _stopped = shutdown.run_until_cancelled(tokio::time::sleep(RETRY)).await;
+            continue;
+        }
+        if finisher.is_broken() {
+            // What it still has goes out before what comes again.
+            finisher.idle().await;
+            finisher = Arc::new(Finisher::start(shared.tools.clone()));
+        }
         let (this, finisher, token) = (shared.clone(), finisher.clone(), shutdown.clone());
         let forgiven = std::mem::take(&mut excused);
         // A task of its own, so that a panic ends the session and not the worker.
@@ -186,11 +209,18 @@ impl Committer {
     async fn serve(&mut self, shutdown: &CancellationToken) -> Result<(), SessionEnd> {
         let mut balance = interval(self.shared.config.worker.balance_ms.get());
         balance.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let finisher = self.finisher.clone();
         loop {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return self.leave().await,
-                _ = balance.tick() => self.balance().await?,
+                broken = finisher.broken() => return Err(broken.into()),
+                _ = balance.tick() => {
+                    if self.shared.tools.deliveries.nodes().is_deaf() {
+                        return Err(SessionEnd::Deaf);
+                    }
+                    self.balance().await?;
+                }
                 Some(ended) = self.pullers.join_next() => self.puller_ended(ended).await?,
                 Some(first) = self.pulled.recv() => {
                     let batches = self.gather(first);
@@ -261,8 +291,15 @@ impl Committer {
 
     /// A puller ends when the broker was lost or another owner recreated the consumer. While the lock is held, and only
     /// then, the lane is pulled again.
-    async fn puller_ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) -> Result<(), StoreError> {
-        let Ok(Ended { lane, taking, error }) = ended else { return Ok(()) };
+    async fn puller_ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) -> Result<(), SessionEnd> {
+        let Ended { lane, taking, error } = match ended {
+            Ok(ended) => ended,
+            Err(error) => {
+                // One that was aborted belongs to no lane any more.
+                let crashed = self.lanes.iter().find(|(_, owned)| owned.puller.id() == error.id());
+                return crashed.map_or(Ok(()), |(lane, _)| Err(SessionEnd::Puller(*lane)));
+            }
+        };
         if self.lanes.get(&lane).is_none_or(|owned| owned.taking != taking) {
             return Ok(());
         }
@@ -273,7 +310,7 @@ impl Committer {
                 "pulling a lane broke off"
             );
         }
-        let locks = ownership::read(self.session.client(), self.class).await?;
+        let locks = ownership::read(self.session.client(), self.class).await.map_err(StoreError::from)?;
         if locks.mine.contains(&lane) {
             self.pull(lane);
         } else {

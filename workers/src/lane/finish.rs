@@ -1,6 +1,8 @@
 //! After the commit: routes, deliveries in the order of the chunks, confirmations, and then the acknowledgement.
 //!
-//! One task a committer sends, so that the next chunk commits meanwhile; confirmations are awaited beside each other.
+//! One task a committer sends, so that the next chunk commits meanwhile; confirmations are awaited beside each other. Where
+//! one of these tasks crashes, the finisher is broken and its committer's session ends: what was not acknowledged comes
+//! again.
 
 use std::{sync::Arc, time::Instant};
 
@@ -8,6 +10,7 @@ use async_nats::jetstream::message::Acker;
 use futures::future::join_all;
 use shared::telemetry::Metric;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     delivery::{Deliveries, route},
@@ -28,6 +31,8 @@ struct Committed {
     ackers: Vec<Acker>,
     since: Instant,
     permit: OwnedSemaphorePermit,
+    /// Tells of a crash for as long as the chunk is worked on.
+    broken: CancellationToken,
 }
 
 /// A committer's way to its deliveries.
@@ -35,7 +40,13 @@ struct Committed {
 pub struct Finisher {
     queue: mpsc::Sender<Committed>,
     unfinished: Arc<Semaphore>,
+    broken: CancellationToken,
 }
+
+/// A chunk cannot be handed over: the finisher's task has crashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("what delivers committed chunks has crashed; what was not acknowledged comes again")]
+pub struct Broken;
 
 /// What a finisher works with.
 #[derive(Debug, Clone)]
@@ -51,34 +62,60 @@ pub struct Tools {
 impl Finisher {
     /// Starts the sending task; it ends when the finisher is dropped and its queue is done.
     pub fn start(tools: Tools) -> Self {
+        Self::start_with(move |chunk| send(tools.clone(), chunk))
+    }
+
+    fn start_with<Sent>(mut send: impl FnMut(Committed) -> Sent + Send + 'static) -> Self
+    where
+        Sent: Future<Output = ()> + Send,
+    {
         let (queue, mut committed) = mpsc::channel::<Committed>(UNSENT);
+        let broken = CancellationToken::new();
+        let crashed = broken.clone().drop_guard();
         tokio::spawn(async move {
             while let Some(chunk) = committed.recv().await {
-                send(&tools, chunk).await;
+                send(chunk).await;
             }
+            crashed.disarm();
         });
-        Self { queue, unfinished: Arc::new(Semaphore::new(UNFINISHED as usize)) }
+        Self { queue, unfinished: Arc::new(Semaphore::new(UNFINISHED as usize)), broken }
     }
 
     /// Hands over a committed chunk; waits while too many are unfinished.
-    pub async fn finish(&self, effects: Vec<Effect>, ackers: Vec<Acker>, since: Instant) {
-        // Neither can fail: the semaphore is never closed, and the task ends only after this handle is dropped.
-        let Ok(permit) = self.unfinished.clone().acquire_owned().await else { return };
-        if self.queue.send(Committed { effects, ackers, since, permit }).await.is_err() {
-            tracing::error!(
-                "a committed chunk found nobody to deliver it; it is delivered when its lane is taken anew"
-            );
-        }
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub async fn finish(
+        &self,
+        effects: Vec<Effect>,
+        ackers: Vec<Acker>,
+        since: Instant,
+    ) -> Result<(), Broken> {
+        // The semaphore is never closed.
+        let permit = self.unfinished.clone().acquire_owned().await.map_err(|_| Broken)?;
+        let broken = self.broken.clone();
+        self.queue.send(Committed { effects, ackers, since, permit, broken }).await.map_err(|_| Broken)
     }
 
-    /// Waits until everything handed over is confirmed and acknowledged: then a lane may go.
+    /// Waits until everything handed over is confirmed and acknowledged, or given up by a crash: then a lane may go.
     pub async fn idle(&self) {
         drop(self.unfinished.acquire_many(UNFINISHED).await);
     }
+
+    /// Waits for a crash: from then on something may be left unacknowledged that only a new taking brings again.
+    pub async fn broken(&self) -> Broken {
+        self.broken.cancelled().await;
+        Broken
+    }
+
+    /// Whether it has crashed.
+    pub fn is_broken(&self) -> bool {
+        self.broken.is_cancelled()
+    }
 }
 
-async fn send(tools: &Tools, chunk: Committed) {
-    let Committed { effects, ackers, since, permit } = chunk;
+async fn send(tools: Tools, chunk: Committed) {
+    let Committed { effects, ackers, since, permit, broken } = chunk;
     let sending = Instant::now();
     let users = route::recipients(&effects);
     let routes = if users.is_empty() {
@@ -99,7 +136,7 @@ async fn send(tools: &Tools, chunk: Committed) {
         settled.push(tools.deliveries.send(&node, batches).await);
     }
     fail::reached(Step::Sent);
-    let tools = tools.clone();
+    let crashed = broken.drop_guard();
     tokio::spawn(async move {
         if !offline.is_empty() {
             // The bodies are in PostgreSQL too; the directory counts its errors.
@@ -120,6 +157,43 @@ async fn send(tools: &Tools, chunk: Committed) {
         }
         fail::reached(Step::Acknowledged);
         Metric::WorkerChunkSeconds.histogram(&[("step", "all")]).record(since.elapsed());
+        crashed.disarm();
         drop(permit);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_crash_is_told_and_holds_nothing_back() {
+        let finisher = Finisher::start_with(|chunk: Committed| async move {
+            assert!(!chunk.effects.is_empty() || chunk.since.elapsed() < Duration::from_secs(60), "a crash");
+        });
+        finisher.finish(Vec::new(), Vec::new(), Instant::now()).await.unwrap();
+        finisher.idle().await;
+        assert!(!finisher.is_broken());
+
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(100)).unwrap();
+        finisher.finish(Vec::new(), Vec::new(), long_ago).await.unwrap();
+        assert_eq!(finisher.broken().await, Broken);
+        finisher.idle().await;
+        assert_eq!(finisher.finish(Vec::new(), Vec::new(), Instant::now()).await, Err(Broken));
+        finisher.idle().await;
+    }
+
+    #[tokio::test]
+    async fn one_that_is_dropped_is_not_broken() {
+        let finisher = Finisher::start_with(|_| async {});
+        let broken = finisher.broken.clone();
+        finisher.finish(Vec::new(), Vec::new(), Instant::now()).await.unwrap();
+        finisher.idle().await;
+        drop(finisher);
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        assert!(!broken.is_cancelled());
+    }
 }

@@ -12,7 +12,10 @@ use shared::subject::{Lane, Subjects};
 use tokio::sync::mpsc;
 
 use super::Pulled;
-use crate::config::Nats;
+use crate::{
+    config::Nats,
+    fail::{self, Step},
+};
 
 /// Batches that a lane's consumer may have handed out unacknowledged: more than any outage of one edge gathers.
 const UNACKED_BATCHES: i64 = 20_000;
@@ -146,6 +149,7 @@ pub async fn pull(
                 continue;
             }
         };
+        fail::reached(Step::Fetched);
         let (message, acker) = message.split();
         if into
             .send(Pulled {
