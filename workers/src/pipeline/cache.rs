@@ -9,7 +9,7 @@ use crate::store::{Session, StoreError, chunk::contacts, chunk::groups};
 
 /// Pairs remembered at most; over that all are forgotten and read again.
 const MAX_PAIRS: usize = 100_000;
-/// Members remembered at most, over all groups.
+/// Members remembered at most, over all groups, each group as one more; over that all are forgotten and read again.
 const MAX_MEMBERS: usize = 500_000;
 
 /// Whether one user may write to another.
@@ -46,7 +46,7 @@ impl Cache {
     /// Forgets a group's members.
     pub fn forget_group(&mut self, group: GroupId) {
         if let Some(group) = self.groups.remove(&group) {
-            self.members -= group.members.len();
+            self.members -= weight(&group);
         }
     }
 
@@ -98,23 +98,82 @@ impl Cache {
         let mut missing: Vec<_> = wanted.into_iter().collect();
         missing.sort_unstable();
         missing.dedup();
-        if self.members > MAX_MEMBERS {
-            self.groups.clear();
-            self.members = 0;
-        }
+        self.make_room();
         missing.retain(|group| !self.groups.contains_key(group));
         if missing.is_empty() {
             return Ok(());
         }
         for (id, group) in groups::load(session, &missing).await? {
-            self.members += group.members.len();
-            self.groups.insert(id, Arc::new(group));
+            self.keep(id, group);
         }
         Ok(())
+    }
+
+    fn make_room(&mut self) {
+        if self.members > MAX_MEMBERS {
+            self.groups.clear();
+            self.members = 0;
+        }
+    }
+
+    fn keep(&mut self, id: GroupId, group: groups::Group) {
+        self.members += weight(&group);
+        if let Some(before) = self.groups.insert(id, Arc::new(group)) {
+            self.members -= weight(&before);
+        }
     }
 
     /// What [`Self::groups`] read; `None`: there is no such group.
     pub fn group(&self, group: GroupId) -> Option<Arc<groups::Group>> {
         self.groups.get(&group).cloned()
+    }
+}
+
+/// A group that was dissolved has no members, and takes its room all the same.
+fn weight(group: &groups::Group) -> usize {
+    group.members.len() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::ids::Seq;
+
+    use super::*;
+
+    fn group(members: i64) -> groups::Group {
+        groups::Group {
+            creator: UserId(1),
+            dissolved: members == 0,
+            members: (1..=members).map(|user| (UserId(user), Seq(1))).collect(),
+            everyone: Arc::default(),
+            newest: Seq(1),
+        }
+    }
+
+    #[test]
+    fn groups_without_members_are_bounded_too() {
+        let mut cache = Cache::default();
+        let mut most = 0;
+        for id in 0..=2 * MAX_MEMBERS as i64 {
+            cache.make_room();
+            cache.keep(GroupId(id), group(0));
+            most = most.max(cache.groups.len());
+        }
+        assert!(most <= MAX_MEMBERS + 1, "{most} groups were kept");
+    }
+
+    #[test]
+    fn what_is_forgotten_or_replaced_is_not_counted() {
+        let mut cache = Cache::default();
+        for members in [3, 0, 7] {
+            cache.keep(GroupId(1), group(members));
+            cache.keep(GroupId(2), group(2));
+            assert_eq!(cache.members, members as usize + 4);
+        }
+        cache.forget_group(GroupId(1));
+        cache.forget_group(GroupId(1));
+        assert_eq!(cache.members, 3);
+        cache.forget_group(GroupId(2));
+        assert_eq!(cache.members, 0);
     }
 }
