@@ -7,8 +7,9 @@ use crate::ids::{Conversation, Seq};
 
 /// Conversations remembered; beyond it the half unused for longest is forgotten.
 const CONVERSATIONS: usize = 10_000;
-/// Ranges remembered in a conversation; beyond it the lowest is forgotten. In order there is one.
-const RANGES: usize = 64;
+/// Ranges remembered in a conversation, 64 KiB of them; beyond it the shortest is forgotten, so that what was shown in
+/// order stays known. In order there is one; a device that is behind knows the places of its own messages one by one.
+const RANGES: usize = 4096;
 
 /// Numbers seen, by conversation.
 #[derive(Debug, Default)]
@@ -52,12 +53,12 @@ impl Seen {
 
 impl Ranges {
     fn contains(&self, seq: i64) -> bool {
-        self.ranges.iter().rev().any(|&(first, last)| (first..=last).contains(&seq))
+        let at = self.ranges.partition_point(|&(first, _)| first <= seq);
+        at.checked_sub(1).and_then(|at| self.ranges.get(at)).is_some_and(|&(_, last)| seq <= last)
     }
 
     fn insert(&mut self, seq: i64) -> bool {
-        // New numbers are nearly always the next ones: look from the end.
-        let at = self.ranges.iter().rposition(|&(first, _)| first <= seq).map_or(0, |at| at + 1);
+        let at = self.ranges.partition_point(|&(first, _)| first <= seq);
         let touches_before = match at.checked_sub(1).and_then(|before| self.ranges.get(before)) {
             Some(&(_, last)) if seq <= last => return false,
             Some(&(_, last)) => last + 1 == seq,
@@ -74,7 +75,10 @@ impl Ranges {
             (false, false) => {
                 self.ranges.insert(at, (seq, seq));
                 if self.ranges.len() > RANGES {
-                    self.ranges.remove(0);
+                    let lengths = self.ranges.iter().map(|(first, last)| last - first).enumerate();
+                    if let Some((shortest, _)) = lengths.min_by_key(|(_, length)| *length) {
+                        self.ranges.remove(shortest);
+                    }
                 }
             }
         }
@@ -116,9 +120,12 @@ mod tests {
         }
         assert!(seen.conversations.len() <= CONVERSATIONS);
         assert!(seen.contains(&Conversation::Group(GroupId(1)), Seq(1)));
-        for seq in 0..1000 {
-            seen.insert(Conversation::Group(GroupId(2)), Seq(1 + 2 * seq));
+        let talk = Conversation::Group(GroupId(2));
+        (1..=100).for_each(|seq| assert!(seen.insert(talk, Seq(seq))));
+        for seq in 100..10_000 {
+            seen.insert(talk, Seq(2 * seq));
         }
-        assert_eq!(seen.conversations[&Conversation::Group(GroupId(2))].ranges.len(), RANGES);
+        assert_eq!(seen.conversations[&talk].ranges.len(), RANGES);
+        assert!((1..=100).all(|seq| seen.contains(&talk, Seq(seq))), "what was shown in order stays");
     }
 }
