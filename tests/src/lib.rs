@@ -7,12 +7,14 @@
 //! | [`wire`] | a raw connection: bytes out, frames in, compared with the TOML a test expects |
 //! | [`people`] | users as tests need them: registered, with tokens, on the wire, doing everyday things |
 //! | [`away`] | messages to one who need not be there, and `/offline` |
+//! | [`flood`] | clients that write for as long as their socket takes it |
 //! | [`tour`] | runs the shell blocks of the README |
 //! | [`web`] | HTTP calls and their answers |
 //! | [`pattern`] | "equal, except where the expected text says `…`" |
 
 pub mod away;
 pub mod document;
+pub mod flood;
 pub mod harness;
 pub mod pattern;
 pub mod people;

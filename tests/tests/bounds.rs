@@ -4,23 +4,15 @@
 #![allow(clippy::unwrap_used, reason = "a test says by a panic that it has failed")]
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicI64, Ordering},
-    },
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
-use shared::subject::Lane;
 use tests::{
+    flood::{Flood, Stop},
     harness::{Options, SOON, Store, System, Way, eventually, process::Process},
     people::{User, delivered, login_frame, refused, stored},
     wire::Wire,
-};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::tcp::{OwnedReadHalf, OwnedWriteHalf},
-    task::JoinHandle,
 };
 use workers::lane::ownership::lock_class;
 
@@ -28,6 +20,17 @@ use workers::lane::ownership::lock_class;
 const BOUND: Duration = Duration::from_secs(4);
 
 const MIB: f64 = 1_048_576.0;
+
+/// Two edges and two workers. What an edge's allocator keeps for later, tens of MiB after such traffic, is given back at
+/// once: what is measured is what the edge holds.
+async fn start(options: Options) -> System {
+    let mut system = System::start_with(2, 2, options).await;
+    for edge in &mut system.edges {
+        edge.set("MIMALLOC_PURGE_DELAY", Some("0".to_owned()));
+    }
+    system.restart_all().await;
+    system
+}
 
 async fn resident(process: &Process) -> f64 {
     process.metric("im_process_resident_bytes").await
@@ -53,10 +56,7 @@ const FULL: f64 = 4.0 * MIB;
 
 /// Alice writes to bob's device, which has stopped reading, and on the same node dave reads. Alice is not slowed, dave
 /// misses nothing, and the node's memory stays flat.
-async fn written_to_a_device_that_never_reads(system: &mut System) -> (User, User, Wire) {
-    // What the allocator keeps for later, tens of MiB after such traffic, is not what the node holds.
-    system.edges[1].set("MIMALLOC_PURGE_DELAY", Some("0".to_owned()));
-    system.restart_edge(1).await;
+async fn written_to_a_device_that_never_reads(system: &System) -> (User, User, Wire) {
     let [alice, bob, dave] = system.users(["alice", "bob", "dave"]).await;
     let mut a = system.online(&alice, "phone", 0).await;
     let mut d = system.online(&dave, "phone", 1).await;
@@ -109,8 +109,8 @@ async fn catches_up(system: &System, alice: &User, bob: &User, b: &mut Wire) {
 #[tokio::test]
 async fn a_device_that_reads_again_gets_everything() {
     let options = Options { edge: vec![("limits.write_seconds", "3600".into())], ..Options::default() };
-    let mut system = System::start_with(2, 2, options).await;
-    let (alice, bob, mut b) = written_to_a_device_that_never_reads(&mut system).await;
+    let system = start(options).await;
+    let (alice, bob, mut b) = written_to_a_device_that_never_reads(&system).await;
     let overflows = system.edges[1].metric("im_edge_outbox_overflows_total").await;
     assert!(overflows > 0.0, "the outbox was never full");
     catches_up(&system, &alice, &bob, &mut b).await;
@@ -121,111 +121,13 @@ async fn a_device_that_reads_again_gets_everything() {
 #[tokio::test]
 async fn a_device_that_never_reads_is_cut_and_gets_everything_later() {
     let options = Options { edge: vec![("limits.write_seconds", "1".into())], ..Options::default() };
-    let mut system = System::start_with(2, 2, options).await;
-    let (alice, bob, deaf) = written_to_a_device_that_never_reads(&mut system).await;
+    let system = start(options).await;
+    let (alice, bob, deaf) = written_to_a_device_that_never_reads(&system).await;
     metric(&system.edges[1], "im_edge_sessions", |sessions| sessions == 0.0).await;
     let mut b = system.connect(&bob, "phone", &deaf.token, 1).await;
     catches_up(&system, &alice, &bob, &mut b).await;
     drop(deaf);
     system.finish().await;
-}
-
-/// Somebody who writes frames for as long as the socket takes them, and reads every answer.
-struct Flood {
-    who: User,
-    to: User,
-    /// Frames whose bytes were taken, whole.
-    written: Arc<AtomicI64>,
-    writing: JoinHandle<OwnedWriteHalf>,
-    reading: JoinHandle<String>,
-}
-
-/// How a flood is told to end.
-type Stop = Arc<AtomicBool>;
-
-impl Flood {
-    /// A connection with little room in its buffers, logged in.
-    async fn narrow(system: &System, who: &User, edge: usize) -> Wire {
-        let token = system.token(who, "phone").await;
-        system.log_in(Wire::connect_narrow(system.tcp(edge)).await, who, "phone", &token).await
-    }
-
-    /// Begins it; the answers are read until the flood has stopped and its last frame has one.
-    fn begin(wire: Wire, who: &User, to: &User, text: usize, stop: &Stop) -> Self {
-        let text = "x".repeat(text);
-        let frame = {
-            let to = to.id;
-            move |n: i64| {
-                let toml = format!("[[m]]\nid = \"f{n}\"\nc = \"{text}\"\nto = {to}\n");
-                format!("#{}\n{toml}", toml.len()).into_bytes()
-            }
-        };
-        let (input, mut output) = wire.into_stream().into_split();
-        let written = Arc::new(AtomicI64::new(0));
-        let (count, stopped) = (written.clone(), stop.clone());
-        let writing = tokio::spawn(async move {
-            while !stopped.load(Ordering::Relaxed) {
-                let n = count.load(Ordering::Relaxed) + 1;
-                output.write_all(&frame(n)).await.unwrap();
-                count.store(n, Ordering::Relaxed);
-            }
-            output
-        });
-        let reading = tokio::spawn(answers(input, written.clone(), stop.clone()));
-        Self { who: who.clone(), to: to.clone(), written, writing, reading }
-    }
-
-    /// Until no further frame was taken for a second; how many were.
-    async fn blocked(&self) -> i64 {
-        let end = Instant::now() + 2 * SOON;
-        let (mut last, mut since) = (-1, Instant::now());
-        while since.elapsed() < Duration::from_secs(1) {
-            let written = self.written.load(Ordering::Relaxed);
-            if written != last {
-                (last, since) = (written, Instant::now());
-            }
-            assert!(Instant::now() < end, "{} still writes after {written} frames", self.who.name);
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        last
-    }
-
-    /// With the flood stopped and everything healed: each frame was acked once, in order, and stands in its place.
-    async fn acked(self, system: &System) -> i64 {
-        let output = self.writing.await.unwrap();
-        let answers =
-            tokio::time::timeout(3 * SOON, self.reading).await.expect("every frame is answered").unwrap();
-        drop(output);
-        let written = self.written.load(Ordering::Relaxed);
-        let seqs: Vec<i64> =
-            answers.lines().filter_map(|line| line.strip_prefix("seq = ")?.parse().ok()).collect();
-        let strange = seqs.iter().zip(1..).find(|(found, expected)| *found != expected);
-        assert_eq!((seqs.len() as i64, strange), (written, None), "every frame is acked once, in order");
-        assert!(!answers.contains("[[rr]]"), "and none is refused");
-        let (low, high) = (self.who.id.min(self.to.id), self.who.id.max(self.to.id));
-        let query = "SELECT count(*) FROM messages WHERE conv = $1 AND id = 'f' || seq";
-        let rows = system.stores.number(query, &[&format!("dm:{low}:{high}")]).await;
-        assert_eq!(rows, written, "each is stored once, in the place in which it was written");
-        written
-    }
-}
-
-/// What came, until the flood has stopped and its last frame is answered.
-async fn answers(mut input: OwnedReadHalf, written: Arc<AtomicI64>, stop: Stop) -> String {
-    let (mut text, mut chunk) = (Vec::new(), vec![0; 64 * 1024]);
-    loop {
-        let last = format!("seq = {}\n", written.load(Ordering::Relaxed));
-        if stop.load(Ordering::Relaxed) && text.ends_with(last.as_bytes()) {
-            return String::from_utf8(text).unwrap();
-        }
-        // Not for ever: the last frame may have been answered before the stop was seen.
-        let Ok(read) = tokio::time::timeout(Duration::from_millis(100), input.read(&mut chunk)).await else {
-            continue;
-        };
-        let n = read.unwrap();
-        assert!(n > 0, "closed after {} bytes of answers", text.len());
-        text.extend_from_slice(&chunk[..n]);
-    }
 }
 
 /// Frames of a session that the broker may owe.
@@ -250,7 +152,7 @@ async fn a_sender_faster_than_the_broker_is_slowed_at_its_own_socket() {
     // A slow disk, not an outage: the node does not count as dead meanwhile.
     edge.push(("node.lease_ms", "30000".into()));
     let worker = vec![("worker.node_dead_ms", "30000".into())];
-    let system = System::start_with(2, 2, Options { edge, worker, cuttable: true }).await;
+    let system = start(Options { edge, worker, cuttable: true }).await;
     let [alice, bob, carol, dave] = system.users(["alice", "bob", "carol", "dave"]).await;
     let [mallory, victim] = system.users(["mallory", "victim"]).await;
     let mut a = system.online(&alice, "phone", 0).await;
@@ -323,7 +225,7 @@ impl Held {
                 let class = lock_class(&system.stores.name, &system.stores.name);
                 for lane in 0..system.stores.lanes {
                     let query = "SELECT pg_advisory_lock($1, $2)::text";
-                    system.stores.rows(query, &[&class, &i32::from(Lane(lane).0)]).await;
+                    system.stores.rows(query, &[&class, &i32::from(lane)]).await;
                 }
                 for worker in 0..system.workers.len() {
                     system.start_worker(worker).await;
@@ -353,7 +255,7 @@ async fn the_stream_at_its_limit(held: Held) {
         ],
         cuttable: true,
     };
-    let mut system = System::start_with(2, 2, options).await;
+    let mut system = start(options).await;
     let [alice, bob, carol] = system.users(["alice", "bob", "carol"]).await;
     let [mallory, trudy, victim] = system.users(["mallory", "trudy", "victim"]).await;
     let of_carol = system.token(&carol, "phone").await;
