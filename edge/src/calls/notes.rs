@@ -136,14 +136,15 @@ impl Notes {
 
 /// Cursors first, then routes: who connects elsewhere now finds where it was.
 async fn flush(calls: &Calls, node: &NodeId, batch: Batch) {
-    let (cursors, closed) = batch.into_calls(PER_CALL);
-    let sent = stream::iter(cursors).map(async |part: Cursors| {
-        let moves = part.moves.len() as u64;
-        let result = if send(calls, "session.cursor", part).await { "ok" } else { "error" };
-        telemetry::count(Metric::EdgeCursorMoves, &[("result", result)], moves);
-    });
-    let sent = sent.buffer_unordered(CALLS);
-    sent.collect::<()>().await;
+    let batch::Calls { first, later, closed } = batch.into_calls(PER_CALL);
+    for stage in [first, later] {
+        let sent = stream::iter(stage).map(async |part: Cursors| {
+            let moves = part.moves.len() as u64;
+            let result = if send(calls, "session.cursor", part).await { "ok" } else { "error" };
+            telemetry::count(Metric::EdgeCursorMoves, &[("result", result)], moves);
+        });
+        sent.buffer_unordered(CALLS).collect::<()>().await;
+    }
     let closed = closed.into_iter().map(|sessions| Close { node: node.clone(), sessions });
     let sent = stream::iter(closed).map(|part| send(calls, "session.close", part)).buffer_unordered(CALLS);
     // Refusals have been logged; there is nothing else to do about them.
