@@ -1,20 +1,42 @@
-//! `simple-im load`: drives a running stack with real clients and prints one JSON line with what came of it.
+//! `simple-im load`: drives a running stack over real connections and prints one JSON line with what came of it.
 //!
-//! The generator runs on the machine of the stack; its own CPU is reported apart.
+//! The generator shares the stack's machine, so it is made to cost little: one thread, bare sockets, frames written and
+//! read by hand. Its own CPU is reported apart.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `bare` | many connections in one thread |
+//! | `place`, `people`, `door` | the stack, its new users, and their logging in |
+//! | `party`, `open` | what one user writes and sees, and how it is judged |
+//! | `run`, `meter`, `histogram`, `cpu`, `memory` | time, latencies, and what the processes use |
+//! | `pairs` | the scene of `throughput` and `latency` |
+//! | `overload` | a mode of its own, over minutes |
+//! | `report`, `versions` | the line |
 
+mod bare;
 mod cpu;
+mod door;
+mod histogram;
 mod memory;
+mod meter;
+mod open;
 mod overload;
+mod pairs;
+mod party;
 mod people;
+mod place;
 mod report;
 mod run;
+mod talk;
+mod versions;
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use self::run::Drive;
-use crate::record::{Kind, Stack};
+use self::{pairs::Drive, place::Place, report::Line};
+use crate::record::Kind;
 
 /// What `simple-im load` takes.
 #[derive(Clone, Debug, clap::Args)]
@@ -25,7 +47,16 @@ pub struct Options {
     /// The data folder of the running stack.
     #[arg(long, global = true, default_value = "data", value_name = "DIR")]
     pub stack: PathBuf,
-    /// Pairs of users; each talks to the other in one direction.
+    /// Start a stack for this run, in a temporary folder, and remove it afterwards.
+    #[arg(long, global = true)]
+    pub start: bool,
+    /// Edges of a stack that is started for the run.
+    #[arg(long, global = true, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub edges: u16,
+    /// Workers of a stack that is started for the run.
+    #[arg(long, global = true, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub workers: u16,
+    /// Pairs of users; one of each talks to the other.
     #[arg(long, global = true, default_value_t = 100)]
     pub pairs: usize,
     /// Bytes of a message's text.
@@ -37,6 +68,30 @@ pub struct Options {
     /// Seconds that are.
     #[arg(long, global = true, default_value_t = 20)]
     pub secs: u64,
+    /// How receivers acknowledge.
+    #[arg(long, global = true, value_enum, default_value_t = Acks::Each)]
+    pub acks: Acks,
+    /// Decides whatever is left to chance: in which order users write, connect or have news.
+    #[arg(long, global = true, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// How receivers acknowledge. Either way several deliveries at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Acks {
+    /// Each delivery, many entries a frame.
+    Each,
+    /// As read, up to the newest.
+    Read,
+}
+
+impl Acks {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Each => "each",
+            Self::Read => "read",
+        }
+    }
 }
 
 /// What to measure.
@@ -51,22 +106,12 @@ pub enum Mode {
     /// Open loop: messages leave at a fixed rate, whatever comes back; latency counts from when they should have left.
     Latency {
         /// Messages a second, over all senders.
-        #[arg(long, default_value_t = 2_000)]
-        rate: u64,
+        #[arg(long, default_value_t = 2_000.0)]
+        rate: f64,
     },
     /// Open loop at a multiple of the capacity, which is measured first; some receivers are slow. Prints each process's
     /// memory.
     Overload(overload::Overload),
-}
-
-impl Mode {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Throughput { .. } => "throughput",
-            Self::Latency { .. } => "latency",
-            Self::Overload(_) => "overload",
-        }
-    }
 }
 
 /// Runs it and prints its line.
@@ -74,23 +119,45 @@ impl Mode {
 /// # Errors
 /// When there is no stack, or its users cannot be made.
 pub async fn run(options: Options) -> Result<String> {
-    let stack = Stack::read(&options.stack)?.with_context(|| {
-        format!("no stack runs on {}: ops/up --data {0} starts one", options.stack.display())
-    })?;
     ensure!(options.pairs > 0, "expected at least one pair");
-    let edges: Vec<(String, String)> = stack
-        .process
-        .iter()
-        .filter(|process| process.kind == Kind::Edge)
-        .filter_map(|process| Some((process.addresses.tcp.clone()?, process.addresses.http.clone()?)))
-        .collect();
-    ensure!(!edges.is_empty(), "the stack on {} has no edge", options.stack.display());
-    let (drive, window) = match &options.mode {
-        Mode::Throughput { window } => (Drive::Closed { window: *window }, *window),
-        Mode::Latency { rate } => (Drive::Open { rate: *rate }, 10_000),
-        Mode::Overload(overload) => return overload::drive(&options, overload, &edges, &stack).await,
+    allow_many_files()?;
+    let place = Place::open(&options).await?;
+    let told = tokio::select! {
+        told = drive(&options, &place) => told,
+        stopped = tokio::signal::ctrl_c() => stopped.map_err(Into::into).and(Err(anyhow::anyhow!("interrupted"))),
     };
-    let pairs = people::connect(options.pairs, window, &edges).await?;
-    let measured = run::measure(&options, drive, pairs, &stack).await?;
-    Ok(report::line(&options, &measured))
+    let closed = place.close().await;
+    told.and_then(|line| closed.map(|()| line))
+}
+
+async fn drive(options: &Options, place: &Place) -> Result<String> {
+    let mode = options.mode.clone();
+    match mode {
+        Mode::Throughput { window } => talk::drive(options, place, Drive::Closed { window }).await,
+        Mode::Latency { rate } => {
+            ensure!(rate > 0.0, "expected a rate above 0");
+            talk::drive(options, place, Drive::Open { rate }).await
+        }
+        Mode::Overload(overload) => overload::drive(options, &overload, place).await,
+    }
+}
+
+/// The line of a mode, with what every run says.
+async fn line(mode: &str, options: &Options, place: &Place) -> Result<Line> {
+    let versions = versions::of(place).await.context("asking for versions")?;
+    Ok(Line::new(mode, options, place.count(Kind::Edge), place.count(Kind::Worker), versions))
+}
+
+/// Does what blocks on a thread of its own, which an interrupted run does not wait for.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let work = move || drop(tell.send(work()));
+    std::thread::Builder::new().name("load".to_owned()).spawn(work)?;
+    told.await.context("the run's thread has crashed")?
+}
+
+/// A connection is an open file: as many as the system allows.
+fn allow_many_files() -> Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("raising the limit of open files")
 }

@@ -21,6 +21,15 @@ pub fn spent(stack: &Stack) -> BTreeMap<&'static str, u64> {
     spent
 }
 
+/// What was spent from one look to another.
+pub fn between(
+    before: &BTreeMap<&'static str, u64>,
+    after: &BTreeMap<&'static str, u64>,
+) -> BTreeMap<&'static str, u64> {
+    let before = |kind| before.get(kind).copied().unwrap_or(0);
+    after.iter().map(|(kind, spent)| (*kind, spent.saturating_sub(before(kind)))).collect()
+}
+
 struct Row {
     parent: u32,
     ticks: u64,

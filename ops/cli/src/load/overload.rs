@@ -8,16 +8,15 @@
 //! | module | holds |
 //! |---|---|
 //! | [`line`] | a bare connection: bytes out, what matters of the frames in |
-//! | [`open`] | which messages have no answer yet |
 //! | [`talk`] | a sender on schedule, and a receiver that acknowledges and may be slow |
 //! | [`tally`] | a pair's counts |
 
 mod line;
-mod open;
 mod talk;
 mod tally;
 
 use std::{
+    net::SocketAddr,
     path::PathBuf,
     sync::{
         Arc,
@@ -36,10 +35,12 @@ use tokio_util::sync::CancellationToken;
 
 use self::tally::{Sum, Tally};
 use super::{
-    Options, memory, people,
-    run::{self, Drive},
+    Options, memory,
+    pairs::Drive,
+    people::{self, Person},
+    place::Place,
+    talk as pairs,
 };
-use crate::record::Stack;
 
 /// What `simple-im load overload` takes beside what every load does.
 #[derive(Clone, Debug, clap::Args)]
@@ -79,31 +80,29 @@ struct Phase {
 }
 
 /// Runs it; its line.
-pub async fn drive(
-    options: &Options,
-    overload: &Overload,
-    edges: &[(String, String)],
-    stack: &Stack,
-) -> Result<String> {
+pub async fn drive(options: &Options, overload: &Overload, place: &Place) -> Result<String> {
     ensure!(overload.seconds > 0 && overload.factor > 0.0, "expected a time and a factor above 0");
     let capacity = match overload.capacity {
         Some(capacity) => capacity,
-        None => capacity(options, edges, stack).await?,
+        None => capacity(options, place).await?,
     };
     ensure!(capacity > 0.0, "the stack takes nothing: no message was acked in {MEASURED} s");
     let rate = capacity * overload.factor;
     let each = rate / options.pairs as f64;
 
-    let seats = people::seats(options.pairs, edges).await?;
+    let (edges, database) = (place.edges()?, place.database().await?);
+    let people = people::make(&database, 2 * options.pairs, &edges).await?;
     let (phase, mut talks) = (Arc::new(Phase::default()), JoinSet::new());
     let (mut lines, mut tallies) = (Vec::new(), Vec::new());
-    for (number, (sender, receiver)) in seats.into_iter().enumerate() {
+    for (number, pair) in people.chunks_exact(2).enumerate() {
+        let [sender, receiver] =
+            [0, 1].map(|at| Seat { edge: edges[pair[at].edge].tcp, person: pair[at].clone() });
         let tally = Arc::new(Tally::default());
         let slow = overload.slow > 0 && number % overload.slow == overload.slow - 1;
-        let to = receiver.login.user;
+        let to = receiver.person.user;
         // Receivers first: what comes before a login only waits in the backlog.
         let slow = slow.then_some(each / 100.0);
-        let from = sender.login.user;
+        let from = sender.person.user;
         talks.spawn(talk::receive(receiver, from, slow, phase.clone(), tally.clone()));
         let (input, output) = line::open(&sender, false).await.context("connecting a sender")?;
         talks.spawn(talk::acks(input, tally.clone()));
@@ -117,7 +116,7 @@ pub async fn drive(
         let sum = Sum::of(&counted);
         vec![("written", sum.written), ("acked", sum.acked), ("delivered", sum.delivered), ("shed", sum.shed)]
     };
-    let watch = memory::watch(options.stack.clone(), overload.samples.clone(), more, watched.clone());
+    let watch = memory::watch(place.dir.clone(), overload.samples.clone(), more, watched.clone());
     let watch = tokio::spawn(watch);
     let (mut senders, began) = (JoinSet::new(), Instant::now());
     for ((output, to), tally) in lines.into_iter().zip(tallies.iter()) {
@@ -164,12 +163,18 @@ pub async fn drive(
 }
 
 /// Messages a second in a closed loop.
-async fn capacity(options: &Options, edges: &[(String, String)], stack: &Stack) -> Result<f64> {
+async fn capacity(options: &Options, place: &Place) -> Result<f64> {
     let options = Options { secs: MEASURED, ..options.clone() };
     let window = IN_FLIGHT.div_ceil(options.pairs);
-    let pairs = people::connect(options.pairs, window, edges).await?;
-    let measured = run::measure(&options, Drive::Closed { window }, pairs, stack).await?;
-    Ok(measured.acked as f64 / measured.seconds)
+    let measured = pairs::measure(&options, place, Drive::Closed { window }).await?;
+    Ok(measured.meter.acked.count() as f64 / measured.seconds)
+}
+
+/// Who connects, and where.
+#[derive(Clone, Debug)]
+struct Seat {
+    edge: SocketAddr,
+    person: Person,
 }
 
 /// Until everything written is answered, and everything answered delivered; or nothing moves any more. How long it took.

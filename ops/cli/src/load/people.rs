@@ -1,78 +1,90 @@
-//! The users of a run: registered, logged in, connected on different nodes.
+//! The users of a run, with their tokens: written straight into PostgreSQL, so that ten thousand take a second.
 
-use anyhow::{Context, Result};
-use futures::{StreamExt, TryStreamExt, stream};
-use shared::{
-    client::{
-        Client, Events, Options as ClientOptions,
-        http::{Api, Login},
-    },
-    ids::Device,
+use std::{
+    io::Read,
+    net::{IpAddr, Ipv4Addr},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
-/// Registrations and logins under way; each is a password to digest.
-const AT_ONCE: usize = 16;
-const PASSWORD: &str = "load-generator";
+use anyhow::{Context, Result};
+use shared::ids::TokenDigest;
+use tokio_postgres::Client;
 
-/// What every user's device is called.
-pub const DEVICE: &str = "load";
+use super::{bare::write::DEVICE, place::Edge};
 
-/// One direction of talk.
-pub struct Pair {
-    /// Who writes.
-    pub sender: Client,
-    /// Its events: they must be taken, or its connection stops.
-    pub sender_events: Events,
-    /// Who reads.
-    pub receiver: Client,
-    /// What it is shown.
-    pub receiver_events: Events,
+/// The most users of one statement.
+const AT_ONCE: usize = 5_000;
+/// Characters of a token, each half a byte.
+const TOKEN: usize = 32;
+/// Connections from one source address, of the 28,000 ports that it has to one destination: those that have ended keep
+/// theirs for a minute.
+const A_SOURCE: usize = 4_000;
+
+const USERS: &str = "INSERT INTO users (phone, name, password)
+SELECT $1 || lpad(n::text, 8, '0'), 'load', 'none' FROM generate_series($2::bigint, $3::bigint) n RETURNING id";
+const SESSIONS: &str = "INSERT INTO sessions (digest, user_id, device)
+SELECT digest, user_id, $3 FROM unnest($1::text[], $2::bigint[]) u(digest, user_id)";
+const DEVICES: &str = "INSERT INTO devices (user_id, device) SELECT id, $2 FROM unnest($1::bigint[]) id";
+
+/// A user with a token, and where it connects.
+#[derive(Clone, Debug)]
+pub struct Person {
+    /// Who.
+    pub user: u64,
+    /// What it logs in with.
+    pub token: String,
+    /// The edge's number in the stack.
+    pub edge: usize,
+    /// The address it comes from.
+    pub from: Option<IpAddr>,
 }
 
-/// A registered user with a token, and the node to connect to.
-pub struct Seat {
-    /// The node's client port, `host:port`.
-    pub tcp: String,
-    /// The API that gave the token.
-    pub api: Api,
-    /// Who, and the token.
-    pub login: Login,
+/// Makes so many, new ones each time: their conversations are empty. They go to the
+/// edges in turn, the two of a pair to different ones where there are two.
+///
+/// # Errors
+/// When PostgreSQL does not take them.
+pub async fn make(database: &Client, count: usize, edges: &[Edge]) -> Result<Vec<Person>> {
+    let run = SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros().to_string();
+    let mut people = Vec::with_capacity(count);
+    while people.len() < count {
+        let some = AT_ONCE.min(count - people.len());
+        let (first, last) = (people.len() as i64 + 1, (people.len() + some) as i64);
+        let rows = database.query(USERS, &[&run, &first, &last]).await.context("making users")?;
+        let users: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
+        let tokens = tokens(some)?;
+        let digests: Vec<TokenDigest> = tokens.iter().map(|token| TokenDigest::of(token)).collect();
+        let digests: Vec<&str> = digests.iter().map(TokenDigest::as_str).collect();
+        database.execute(SESSIONS, &[&digests, &users, &DEVICE]).await.context("giving them tokens")?;
+        // As if each had been there before.
+        database.execute(DEVICES, &[&users, &DEVICE]).await.context("giving them devices")?;
+        for (user, token) in users.into_iter().zip(tokens) {
+            let number = people.len();
+            let edge = (number / 2 + number % 2) % edges.len();
+            let from = loopback(edges[edge].tcp.ip()).then(|| source(number));
+            people.push(Person { user: user.cast_unsigned(), token, edge, from });
+        }
+    }
+    // What was written in one go is looked up one by one: without this the planner may read it all.
+    database.batch_execute("ANALYZE users, sessions, devices").await.context("analyzing")?;
+    Ok(people)
 }
 
-/// Registers and connects every pair, `window` messages in flight each.
-pub async fn connect(pairs: usize, window: usize, edges: &[(String, String)]) -> Result<Vec<Pair>> {
-    let seats = seats(pairs, edges).await?;
-    let pairs = stream::iter(seats).map(|(sender, receiver)| async move {
-        let (sender, sender_events) = person(sender, window).await?;
-        let (receiver, receiver_events) = person(receiver, window).await?;
-        anyhow::Ok(Pair { sender, sender_events, receiver, receiver_events })
-    });
-    pairs.buffer_unordered(AT_ONCE).try_collect().await
+fn loopback(ip: IpAddr) -> bool {
+    ip.is_ipv4() && ip.is_loopback()
 }
 
-/// Registers every pair, sender and receiver, on different nodes where there are two.
-pub async fn seats(pairs: usize, edges: &[(String, String)]) -> Result<Vec<(Seat, Seat)>> {
-    // New users each time: conversations begin empty.
-    let run = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_millis();
-    let pairs = stream::iter(0..pairs).map(|number| async move {
-        let (here, there) = (&edges[number % edges.len()], &edges[(number + 1) % edges.len()]);
-        let sender = seat(here, &format!("{run}{number:05}1")).await?;
-        anyhow::Ok((sender, seat(there, &format!("{run}{number:05}2")).await?))
-    });
-    pairs.buffer_unordered(AT_ONCE).try_collect().await
+/// Loopback addresses besides the servers' own, each for so many connections.
+fn source(number: usize) -> IpAddr {
+    let last = u8::try_from(number / A_SOURCE % 250 + 1).unwrap_or(1);
+    IpAddr::V4(Ipv4Addr::new(127, 7, 0, last))
 }
 
-async fn seat((tcp, http): &(String, String), phone: &str) -> Result<Seat> {
-    let api = Api::new(format!("http://{http}"));
-    api.register(phone, "load", PASSWORD).await.context("registering")?;
-    let login = api.login(phone, PASSWORD, Some(DEVICE)).await.context("logging in over HTTP")?;
-    Ok(Seat { tcp: tcp.clone(), api, login })
-}
-
-async fn person(seat: Seat, window: usize) -> Result<(Client, Events)> {
-    let mut settings = ClientOptions::of_login(&seat.api, &seat.login, Device::new(DEVICE)?);
-    settings.server = Some(seat.tcp);
-    settings.window = window;
-    settings.events = 4_096;
-    Client::connect(settings).await.context("connecting")
+fn tokens(count: usize) -> Result<Vec<String>> {
+    let mut random = vec![0; count * TOKEN / 2];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut random).context("reading /dev/urandom")?;
+    let token = |bytes: &[u8]| {
+        bytes.iter().fold(String::with_capacity(TOKEN), |token, byte| token + &format!("{byte:02x}"))
+    };
+    Ok(random.chunks(TOKEN / 2).map(token).collect())
 }

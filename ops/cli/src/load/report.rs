@@ -1,59 +1,105 @@
 //! A run as one JSON line.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
-use super::{Options, run::Measured};
+use super::{Options, histogram::Histogram, party::Counts, run::Measured};
 
-/// The line. `lost` counts acked messages that were not delivered within the quiet time, `doubled` deliveries above the
-/// acked ones.
-pub fn line(options: &Options, measured: &Measured) -> String {
-    let per_message = |micros: u64| rounded(micros as f64 / measured.acked.max(1) as f64);
-    let mut cpu = Map::new();
-    let mut total = 0;
-    for (kind, micros) in &measured.cpu {
-        cpu.insert((*kind).to_owned(), json!(per_message(*micros)));
-        if *kind != "generator" {
-            total += micros;
+/// The line, as it grows.
+#[derive(Debug, Default)]
+pub struct Line(Map<String, Value>);
+
+impl Line {
+    /// What every run says.
+    pub fn new(mode: &str, options: &Options, edges: usize, workers: usize, versions: Value) -> Self {
+        let mut line = Self::default();
+        line.put("mode", mode);
+        line.put("seed", options.seed);
+        line.put("edges", edges);
+        line.put("workers", workers);
+        line.put("body", options.body);
+        line.put("acks", options.acks.name());
+        line.put("versions", versions);
+        line
+    }
+
+    /// One figure.
+    pub fn put(&mut self, key: &str, value: impl Into<Value>) {
+        self.0.insert(key.to_owned(), value.into());
+    }
+
+    /// One figure, with two digits behind the point.
+    pub fn figure(&mut self, key: &str, value: f64) {
+        self.put(key, rounded(value));
+    }
+
+    /// `{name}p50_ms` and so on.
+    pub fn latencies(&mut self, name: &str, of: &Histogram) {
+        for (quantile, key) in [(0.5, "p50_ms"), (0.99, "p99_ms"), (0.999, "p999_ms")] {
+            self.figure(&format!("{name}{key}"), of.ms(quantile));
         }
     }
-    cpu.insert("total".to_owned(), json!(per_message(total)));
-    let quantile = |q: f64| rounded(f64::from(quantile(&measured.latencies, q)) / 1_000.0);
-    let line = json!({
-        "mode": options.mode.name(),
-        "pairs": options.pairs,
-        "seconds": rounded(measured.seconds),
-        "version": env!("CARGO_PKG_VERSION"),
-        "msgs_per_s": (measured.acked as f64 / measured.seconds).round(),
-        "p50_ms": quantile(0.5),
-        "p99_ms": quantile(0.99),
-        "p999_ms": quantile(0.999),
-        "cpu_us_per_msg": Value::Object(cpu),
-        "acked": measured.acked_in_all,
-        "delivered": measured.delivered,
-        "lost": measured.acked_in_all.saturating_sub(measured.delivered),
-        "doubled": measured.delivered.saturating_sub(measured.acked_in_all),
-        "reordered": measured.reordered,
-    });
-    line.to_string()
+
+    /// Microseconds a message, or whatever counts, for each kind of process; `total` is without the generator.
+    pub fn cpu(&mut self, key: &str, spent: &BTreeMap<&'static str, u64>, by: u64) {
+        let each = |micros: u64| rounded(micros as f64 / by.max(1) as f64);
+        let mut cpu: Map<String, Value> =
+            spent.iter().map(|(kind, micros)| ((*kind).to_owned(), json!(each(*micros)))).collect();
+        let total = spent.iter().filter(|(kind, _)| **kind != "generator").map(|(_, micros)| micros).sum();
+        cpu.insert("total".to_owned(), json!(each(total)));
+        self.put(key, Value::Object(cpu));
+    }
+
+    /// `lost` are deliveries missing of what was acked, `doubled` and `reordered` are what no client should see,
+    /// `repeated` is what it drops by its `seq`.
+    pub fn counts(&mut self, counts: &Counts) {
+        let Counts {
+            written,
+            acked,
+            unanswered,
+            refused,
+            delivered,
+            lost,
+            doubled,
+            reordered,
+            repeated,
+            cut,
+        } = *counts;
+        let all = [
+            ("written", written),
+            ("acked", acked),
+            ("unanswered", unanswered),
+            ("refused", refused),
+            ("delivered", delivered),
+            ("lost", lost),
+            ("doubled", doubled),
+            ("reordered", reordered),
+            ("repeated", repeated),
+            ("cut", cut),
+        ];
+        for (key, count) in all {
+            self.put(key, count);
+        }
+    }
+
+    /// A run of messages: rates, latencies, CPU and counts.
+    pub fn messages(&mut self, measured: &Measured) {
+        let Measured { seconds, cpu, counts, meter } = measured;
+        self.figure("seconds", *seconds);
+        self.put("msgs_per_s", (meter.acked.count() as f64 / seconds).round());
+        self.latencies("", &meter.acked);
+        self.latencies("delivered_", &meter.shown);
+        self.cpu("cpu_us_per_msg", cpu, meter.acked.count());
+        self.counts(counts);
+    }
+
+    /// One line of JSON.
+    pub fn finish(self) -> String {
+        Value::Object(self.0).to_string()
+    }
 }
 
 fn rounded(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
-}
-
-/// Of sorted values; 0 of none.
-fn quantile(sorted: &[u32], q: f64) -> u32 {
-    let last = sorted.len().saturating_sub(1);
-    sorted.get((last as f64 * q).round() as usize).copied().unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::quantile;
-
-    #[test]
-    fn quantiles_of_a_hundred() {
-        let values: Vec<u32> = (0..=100).collect();
-        assert_eq!((quantile(&values, 0.5), quantile(&values, 0.99), quantile(&[], 0.5)), (50, 99, 0));
-    }
 }

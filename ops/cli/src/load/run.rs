@@ -1,193 +1,115 @@
-//! The measured part of a run.
+//! A run in time: some seconds to warm up, some that are measured, and what is still on its way afterwards.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::collections::BTreeMap;
 
 use anyhow::Result;
-use futures::{StreamExt, stream::FuturesUnordered};
-use shared::{
-    client::{Client, Event, Events},
-    message::{Target, WantedAck},
-};
-use tokio::{
-    task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
-};
 
-use super::{Options, cpu, people::Pair};
+use super::{
+    Options,
+    bare::{Engine, Play},
+    cpu,
+    meter::Meter,
+    party::Counts,
+};
 use crate::record::Stack;
 
-/// How long is waited, after the last message was sent, for acks and deliveries.
-const QUIET: Duration = Duration::from_secs(15);
+/// Without any progress for so long, what is missing will not come, microseconds.
+const QUIET: u64 = 15_000_000;
+const SECOND: u64 = 1_000_000;
 
-/// What was seen.
-#[derive(Debug, Default)]
+/// Who takes part in a run.
+pub trait Scene: Play {
+    /// The run begins.
+    fn begin(&mut self, engine: &mut Engine, now: u64);
+
+    /// Does what is due by now; when the next thing is.
+    fn due(&mut self, engine: &mut Engine, now: u64) -> u64;
+
+    /// From now on nothing new is sent.
+    fn stop(&mut self);
+
+    /// What is measured.
+    fn meter(&mut self) -> &mut Meter;
+
+    /// What was seen so far.
+    fn counts(&self) -> Counts;
+
+    /// Everything sent is answered, and everything acked is delivered.
+    fn is_settled(&self) -> bool {
+        let counts = self.counts();
+        counts.unanswered == 0 && counts.lost == 0
+    }
+}
+
+/// What came of a run.
+#[derive(Debug)]
 pub struct Measured {
-    /// Acked within the measured time.
-    pub acked: u64,
     /// The measured time.
     pub seconds: f64,
-    /// From when a message should have left to its ack, microseconds, in the measured time.
-    pub latencies: Vec<u32>,
-    /// Messages acked in all, warming included.
-    pub acked_in_all: u64,
-    /// Deliveries in all.
-    pub delivered: u64,
-    /// Deliveries whose `seq` did not follow the last one.
-    pub reordered: u64,
-    /// CPU microseconds in the measured time, by kind of process.
+    /// CPU microseconds in that time, by kind of process.
     pub cpu: BTreeMap<&'static str, u64>,
+    /// Everything, warming included.
+    pub counts: Counts,
+    /// What was measured.
+    pub meter: Meter,
 }
 
-/// How senders go about it.
-#[derive(Clone, Copy, Debug)]
-pub enum Drive {
-    /// Each keeps so many messages in flight.
-    Closed {
-        /// How many.
-        window: usize,
-    },
-    /// On schedule, whatever comes back.
-    Open {
-        /// Messages a second, over all senders.
-        rate: u64,
-    },
+/// Runs the scene.
+///
+/// # Errors
+/// What the operating system says.
+pub fn measure(
+    options: &Options,
+    stack: &Stack,
+    engine: &mut Engine,
+    scene: &mut impl Scene,
+) -> Result<Measured> {
+    let began = engine.now();
+    scene.meter().begin(began);
+    scene.begin(engine, began);
+    go_on(engine, scene, began, began + options.warm * SECOND)?;
+    scene.meter().counts = true;
+    let (before, from) = (cpu::spent(stack), engine.now());
+    go_on(engine, scene, began, from + options.secs * SECOND)?;
+    let (after, to) = (cpu::spent(stack), engine.now());
+    scene.meter().counts = false;
+    scene.stop();
+    settle(engine, scene)?;
+    let cpu = cpu::between(&before, &after);
+    let (seconds, counts) = ((to - from) as f64 / SECOND as f64, scene.counts());
+    Ok(Measured { seconds, cpu, counts, meter: std::mem::take(scene.meter()) })
 }
 
-#[derive(Default)]
-struct Clock {
-    measuring: AtomicBool,
-    stop: AtomicBool,
-}
-
-/// Runs all pairs at once.
-pub async fn measure(options: &Options, drive: Drive, pairs: Vec<Pair>, stack: &Stack) -> Result<Measured> {
-    let clock = Arc::new(Clock::default());
-    let (delivered, reordered) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-    let (mut senders, mut readers) = (JoinSet::new(), JoinSet::new());
-    let text: Arc<str> = "x".repeat(options.body).into();
-    let count = pairs.len();
-    for (number, pair) in pairs.into_iter().enumerate() {
-        let (delivered, reordered) = (delivered.clone(), reordered.clone());
-        let to = Target::User(pair.receiver.user());
-        readers.spawn(read(pair.receiver, pair.receiver_events, delivered, reordered));
-        readers.spawn(drain(pair.sender_events));
-        let (clock, text) = (clock.clone(), text.clone());
-        match drive {
-            Drive::Closed { window } => senders.spawn(closed(pair.sender, to, text, window, clock)),
-            Drive::Open { rate } => {
-                let every = Duration::from_secs(1).mul_f64(count as f64 / rate as f64);
-                let first = every.mul_f64(number as f64 / count as f64);
-                senders.spawn(open(pair.sender, to, text, first, every, clock))
-            }
-        };
-    }
-    sleep(Duration::from_secs(options.warm)).await;
-    let (before, begun) = (cpu::spent(stack), Instant::now());
-    clock.measuring.store(true, Ordering::Relaxed);
-    sleep(Duration::from_secs(options.secs)).await;
-    clock.measuring.store(false, Ordering::Relaxed);
-    let (after, seconds) = (cpu::spent(stack), begun.elapsed().as_secs_f64());
-    clock.stop.store(true, Ordering::Relaxed);
-
-    let mut measured = Measured { seconds, ..Measured::default() };
-    for (kind, spent) in after {
-        measured.cpu.insert(kind, spent.saturating_sub(before.get(kind).copied().unwrap_or(0)));
-    }
-    let mut kept = Vec::new();
-    while let Ok(Some(sender)) = timeout(QUIET, senders.join_next()).await {
-        let (client, acked, latencies) = sender?;
-        measured.acked += latencies.len() as u64;
-        measured.acked_in_all += acked;
-        measured.latencies.extend(latencies);
-        kept.push(client);
-    }
-    let waited = Instant::now();
-    while delivered.load(Ordering::Relaxed) < measured.acked_in_all && waited.elapsed() < QUIET {
-        sleep(Duration::from_millis(20)).await;
-    }
-    measured.delivered = delivered.load(Ordering::Relaxed);
-    measured.reordered = reordered.load(Ordering::Relaxed);
-    measured.latencies.sort_unstable();
-    readers.shutdown().await;
-    Ok(measured)
-}
-
-type Sent = (Client, u64, Vec<u32>);
-
-/// Keeps `window` messages in flight until told to stop.
-async fn closed(client: Client, to: Target, text: Arc<str>, window: usize, clock: Arc<Clock>) -> Sent {
-    let (mut acked, mut latencies) = (0, Vec::new());
-    let mut flight = FuturesUnordered::new();
+/// Until that moment, with progress each second since `began`.
+pub fn go_on(engine: &mut Engine, scene: &mut impl Scene, began: u64, until: u64) -> Result<()> {
+    let mut second = (engine.now() - began) / SECOND + 1;
     loop {
-        while flight.len() < window && !clock.stop.load(Ordering::Relaxed) {
-            let left = Instant::now();
-            let Ok(message) = client.begin(to, &text, WantedAck::Stored).await else { break };
-            flight.push(async move { (message.await.is_ok(), left) });
+        let now = engine.now();
+        if now >= began + second * SECOND {
+            scene.meter().second(now, began);
+            second = (now - began) / SECOND + 1;
         }
-        let Some((stored, left)) = flight.next().await else { break };
-        acked += u64::from(stored);
-        if stored && clock.measuring.load(Ordering::Relaxed) {
-            latencies.push(micros(left));
+        if now >= until {
+            return Ok(());
+        }
+        let next = scene.due(engine, now).min(until).min(began + second * SECOND);
+        engine.turn(scene, next)?;
+    }
+}
+
+/// Until everything is settled, or nothing moves any more.
+pub fn settle(engine: &mut Engine, scene: &mut impl Scene) -> Result<()> {
+    let (mut last, mut moved) = (scene.counts(), engine.now());
+    while !scene.is_settled() && engine.now() < moved + QUIET {
+        let until = engine.now() + SECOND / 20;
+        while engine.now() < until {
+            let next = scene.due(engine, engine.now()).min(until);
+            engine.turn(scene, next)?;
+        }
+        let counts = scene.counts();
+        if counts != last {
+            (last, moved) = (counts, engine.now());
         }
     }
-    (client, acked, latencies)
-}
-
-/// Sends on schedule, whatever comes back.
-async fn open(
-    client: Client,
-    to: Target,
-    text: Arc<str>,
-    first: Duration,
-    every: Duration,
-    clock: Arc<Clock>,
-) -> Sent {
-    let (mut acked, mut latencies) = (0, Vec::new());
-    let mut flight = FuturesUnordered::new();
-    sleep(first).await;
-    let mut ticks = interval(every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    while !clock.stop.load(Ordering::Relaxed) || !flight.is_empty() {
-        tokio::select! {
-            biased;
-            Some((stored, due)) = flight.next() => {
-                acked += u64::from(stored);
-                if stored && clock.measuring.load(Ordering::Relaxed) {
-                    latencies.push(micros(due));
-                }
-            }
-            due = ticks.tick(), if !clock.stop.load(Ordering::Relaxed) => {
-                let Ok(message) = client.begin(to, &text, WantedAck::Stored).await else { break };
-                flight.push(async move { (message.await.is_ok(), due) });
-            }
-        }
-    }
-    (client, acked, latencies)
-}
-
-async fn read(client: Client, mut events: Events, delivered: Arc<AtomicU64>, reordered: Arc<AtomicU64>) {
-    let mut last = 0;
-    while let Some(event) = events.next().await {
-        if let Event::Delivery(delivery) = event {
-            reordered.fetch_add(u64::from(delivery.seq.0 != last + 1), Ordering::Relaxed);
-            last = delivery.seq.0;
-            delivered.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-    drop(client);
-}
-
-async fn drain(mut events: Events) {
-    while events.next().await.is_some() {}
-}
-
-fn micros(since: Instant) -> u32 {
-    u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX)
+    Ok(())
 }

@@ -2,17 +2,18 @@
 
 use std::{io, time::Duration};
 
-use shared::frame::{self, Decoder, Form, Frame};
+use shared::frame::{Decoder, Frame};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
-        TcpSocket, lookup_host,
+        TcpSocket,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     time::timeout,
 };
 
-use crate::load::people::{DEVICE, Seat};
+use super::Seat;
+use crate::load::bare::write::login;
 
 /// How long a login may take: the stack is under more load than it can bear.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -65,8 +66,7 @@ pub struct Input {
 /// What the network said, or that the login was refused.
 pub async fn open(seat: &Seat, narrow: bool) -> io::Result<(Input, OwnedWriteHalf)> {
     let connected = async {
-        let mut addresses = lookup_host(&seat.tcp).await?;
-        let address = addresses.next().ok_or_else(|| io::Error::other("the node's name has no address"))?;
+        let address = seat.edge;
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         if narrow {
             socket.set_recv_buffer_size(NARROW)?;
@@ -75,7 +75,7 @@ pub async fn open(seat: &Seat, narrow: bool) -> io::Result<(Input, OwnedWriteHal
         stream.set_nodelay(true)?;
         let (socket, mut output) = stream.into_split();
         let mut input = Input { socket, decoder: Decoder::new(LIMIT), chunk: vec![0; 16 * 1024].into() };
-        output.write_all(&login(seat)).await?;
+        output.write_all(&login(seat.person.user, &seat.person.token)).await?;
         // Deliveries come after the answer: its frame comes alone.
         let mut answer = Vec::new();
         while answer.is_empty() {
@@ -88,16 +88,6 @@ pub async fn open(seat: &Seat, narrow: bool) -> io::Result<(Input, OwnedWriteHal
     };
     let late = || io::Error::new(io::ErrorKind::TimedOut, "expected the login's answer, found none in time");
     timeout(PATIENCE, connected).await.map_err(|_| late())?
-}
-
-fn login(seat: &Seat) -> Vec<u8> {
-    let (user, token) = (seat.login.user, seat.login.token.expose());
-    let entry = format!(
-        "[[r]]\nid = \"login\"\nt = \"login\"\n[r.user]\nid = {user}\ndevice = \"{DEVICE}\"\ntoken = \"{token}\"\n"
-    );
-    let mut out = Vec::with_capacity(entry.len() + 8);
-    frame::write(Form::Counted, entry.as_bytes(), &mut out);
-    out
 }
 
 impl Input {

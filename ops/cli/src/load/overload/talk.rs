@@ -7,10 +7,7 @@ use std::{
     time::Duration,
 };
 
-use shared::{
-    frame::{self, Form},
-    ids::UserId,
-};
+use shared::frame::{self, Form};
 use tokio::{
     io::AsyncWriteExt,
     net::tcp::OwnedWriteHalf,
@@ -18,11 +15,10 @@ use tokio::{
 };
 
 use super::{
-    Phase,
+    Phase, Seat,
     line::{self, Got, Input},
     tally::{Shown, Tally, add},
 };
-use crate::load::people::Seat;
 
 /// How often a sender looks at its schedule.
 const TICK: Duration = Duration::from_millis(10);
@@ -41,7 +37,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 /// again what is not answered, until everything is.
 pub async fn send(
     mut output: OwnedWriteHalf,
-    to: UserId,
+    to: u64,
     body: usize,
     rate: f64,
     phase: Arc<Phase>,
@@ -98,7 +94,7 @@ pub async fn send(
     }
 }
 
-fn messages(ids: impl IntoIterator<Item = u64>, text: &str, to: UserId, out: &mut Vec<u8>) {
+fn messages(ids: impl IntoIterator<Item = u64>, text: &str, to: u64, out: &mut Vec<u8>) {
     for id in ids {
         let entry = format!("[[m]]\nid = \"{id}\"\nc = \"{text}\"\nto = {to}\n");
         frame::write(Form::Counted, entry.as_bytes(), out);
@@ -131,7 +127,7 @@ pub async fn acks(mut input: Input, tally: Arc<Tally>) {
 
 /// Acknowledges what comes; at most `slow` deliveries a second, where given, until the overload is over. Connects again
 /// when it is cut off.
-pub async fn receive(seat: Seat, from: UserId, slow: Option<f64>, phase: Arc<Phase>, tally: Arc<Tally>) {
+pub async fn receive(seat: Seat, from: u64, slow: Option<f64>, phase: Arc<Phase>, tally: Arc<Tally>) {
     let mut shown = Shown::default();
     loop {
         if let Ok((input, output)) = line::open(&seat, slow.is_some()).await {
@@ -148,7 +144,7 @@ pub async fn receive(seat: Seat, from: UserId, slow: Option<f64>, phase: Arc<Pha
 struct Connection<'a> {
     input: Input,
     output: OwnedWriteHalf,
-    from: UserId,
+    from: u64,
     slow: Option<f64>,
     phase: &'a Phase,
     tally: &'a Tally,

@@ -6,7 +6,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use super::open::Open;
+use crate::load::open::Open;
 
 /// What sender and receiver of a pair have seen.
 #[derive(Debug, Default)]
