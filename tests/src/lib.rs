@@ -8,6 +8,7 @@
 //! | [`people`] | users as tests need them: registered, with tokens, on the wire, doing everyday things |
 //! | [`away`] | messages to one who need not be there, and `/offline` |
 //! | [`flood`] | clients that write for as long as their socket takes it |
+//! | [`talk`] | two users who talk while other things happen |
 //! | [`tour`] | runs the shell blocks of the README |
 //! | [`web`] | HTTP calls and their answers |
 //! | [`pattern`] | "equal, except where the expected text says `…`" |
@@ -18,6 +19,7 @@ pub mod flood;
 pub mod harness;
 pub mod pattern;
 pub mod people;
+pub mod talk;
 pub mod tour;
 pub mod web;
 pub mod wire;

@@ -4,49 +4,14 @@ use std::time::{Duration, Instant};
 
 use tests::{
     harness::{Options, SOON, System, eventually},
-    people::{User, delivered},
+    talk::Talk,
     wire::{Got, Wire},
 };
-
-/// Two users who talk all the while.
-struct Talk {
-    alice: User,
-    bob: User,
-    a: Wire,
-    b: Wire,
-    seq: i64,
-    slowest: Duration,
-}
-
-impl Talk {
-    async fn new(system: &System) -> Self {
-        let [alice, bob] = system.users(["alice", "bob"]).await;
-        let a = system.online(&alice, "phone", 0).await;
-        let b = system.online(&bob, "phone", 1).await;
-        Self { alice, bob, a, b, seq: 0, slowest: Duration::ZERO }
-    }
-
-    /// One message over and its answer back.
-    async fn round(&mut self) {
-        let begun = Instant::now();
-        let id = |seq: i64| format!("t{seq}");
-        self.a.say(&id(self.seq + 1), &self.bob, "ping", self.seq + 1).await;
-        self.b
-            .expect(&delivered(&id(self.seq + 1), "ping", self.seq + 1, &self.bob, &self.alice, "phone"))
-            .await;
-        self.b.say(&id(self.seq + 2), &self.alice, "pong", self.seq + 2).await;
-        self.a
-            .expect(&delivered(&id(self.seq + 2), "pong", self.seq + 2, &self.alice, &self.bob, "phone"))
-            .await;
-        self.seq += 2;
-        self.slowest = self.slowest.max(begun.elapsed());
-    }
-}
 
 #[tokio::test]
 async fn a_thousand_connections_that_send_junk() {
     let system = System::start(2, 2).await;
-    let mut talk = Talk::new(&system).await;
+    let mut talk = Talk::begin(&system).await;
     let junk: [&[u8]; 8] = [
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x00\x00\x00\x00\x00",
@@ -82,7 +47,7 @@ async fn a_thousand_connections_that_send_junk() {
 async fn a_thousand_connections_that_send_nothing() {
     let options = Options { edge: vec![("limits.login_seconds", "4".into())], ..Options::default() };
     let system = System::start_with(2, 2, options).await;
-    let mut talk = Talk::new(&system).await;
+    let mut talk = Talk::begin(&system).await;
     let mut crowd = Vec::new();
     for n in 0..1000 {
         let begun = Instant::now();

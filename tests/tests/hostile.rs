@@ -9,41 +9,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tests::{
     harness::{Options, SOON, System, eventually},
     people::{User, delivered, delivered_group, login_frame, refused, stored},
+    talk::Talk,
     wire::{Got, Style, Wire, kind, must_be},
 };
 
 /// The longest that a round may take beside what the others do, on a machine that is busy with other tests.
 const BOUND: Duration = Duration::from_secs(4);
-
-/// Two users who talk all the while.
-struct Talk {
-    alice: User,
-    bob: User,
-    a: Wire,
-    b: Wire,
-    seq: i64,
-    slowest: Duration,
-}
-
-impl Talk {
-    async fn new(system: &System) -> Self {
-        let [alice, bob] = system.users(["alice", "bob"]).await;
-        let a = system.online(&alice, "phone", 0).await;
-        let b = system.online(&bob, "phone", 1).await;
-        Self { alice, bob, a, b, seq: 0, slowest: Duration::ZERO }
-    }
-
-    /// One message over, acked and delivered as the very next things.
-    async fn round(&mut self) {
-        let begun = Instant::now();
-        self.seq += 1;
-        let id = format!("t{}", self.seq);
-        self.a.say(&id, &self.bob, "ping", self.seq).await;
-        self.b.expect(&delivered(&id, "ping", self.seq, &self.bob, &self.alice, "phone")).await;
-        self.b.acknowledge(&id, self.seq, &self.alice).await;
-        self.slowest = self.slowest.max(begun.elapsed());
-    }
-}
 
 /// Failed logins are limited a phone, wherever they come from, and an address, whatever phone they try; others go on.
 #[tokio::test]
@@ -100,7 +71,7 @@ async fn logins_are_limited_a_phone_and_an_address_each() {
 async fn a_trickle_before_login_is_cut_at_the_deadline() {
     let options = Options { edge: vec![("limits.login_seconds", "2".into())], ..Options::default() };
     let system = System::start_with(2, 2, options).await;
-    let mut talk = Talk::new(&system).await;
+    let mut talk = Talk::begin(&system).await;
     let login = login_frame(talk.alice.id, "tablet", &talk.alice.token);
     let counted = format!("#{}\n{login}", login.len());
     let trickles =
@@ -148,7 +119,7 @@ async fn a_flood_slows_its_own_session() {
     const FLOOD: i64 = 30_000;
     let edge = vec![("limits.unpublished", "64".into()), ("publisher.queue_frames", "1024".into())];
     let system = System::start_with(2, 2, Options { edge, ..Options::default() }).await;
-    let mut talk = Talk::new(&system).await;
+    let mut talk = Talk::begin(&system).await;
     let [mallory, victim] = system.users(["mallory", "victim"]).await;
     let wire = system.online(&mallory, "phone", 0).await;
     let frame = |n| wire.framed(&format!("[[m]]\nid = \"f{n}\"\nc = \"flood\"\nto = {}", victim.id));
