@@ -22,8 +22,11 @@ use self::senders::Senders;
 use crate::{
     broker::{Broker, Losses},
     context::Context,
-    outbox::{Close, Item, Outbox},
+    outbox::{Close, Item, Outbox, Wakes},
 };
+
+/// Deliveries after which those that got something are woken; what one batch has for a session is mostly written at once.
+const SLICE: usize = 256;
 
 /// Hands deliveries to sessions.
 #[derive(Debug)]
@@ -113,7 +116,13 @@ impl Deliver {
         match delivery::decode(batch) {
             Ok(deliveries) => {
                 self.counters.batches.increment(1);
-                deliveries.into_iter().for_each(|delivery| self.one(delivery));
+                let mut later = Wakes::default();
+                for (number, delivery) in deliveries.into_iter().enumerate() {
+                    self.one(delivery, &mut later);
+                    if number % SLICE == SLICE - 1 {
+                        later.wake();
+                    }
+                }
             }
             Err(error) => {
                 // Whatever it held is stored: reading the backlogs brings it. Sending it again would not.
@@ -124,19 +133,19 @@ impl Deliver {
         }
     }
 
-    fn one(&self, delivery: Delivery) {
+    fn one(&self, delivery: Delivery, later: &mut Wakes) {
         let registry = &self.context.registry;
         match delivery {
             Delivery::Push(push) => {
                 self.counters.push.increment(1);
-                self.push(push);
+                self.push(push, later);
             }
             Delivery::Answer { user, session, place, body } => {
                 self.counters.answer.increment(1);
                 let body = Bytes::copy_from_slice(&body);
                 registry.of_user(user, |one| {
                     if one.who.session == session {
-                        self.queue(one, Item::Answer { place, body: body.clone() });
+                        self.queue(one, Item::Answer { place, body: body.clone() }, later);
                     }
                 });
             }
@@ -145,7 +154,7 @@ impl Deliver {
                 let body = Bytes::copy_from_slice(&body);
                 registry.of_user(user, |one| {
                     if one.who.device == device {
-                        self.queue(one, Item::Receipt(Box::new((key.clone(), body.clone()))));
+                        self.queue(one, Item::Receipt(Box::new((key.clone(), body.clone()))), later);
                     }
                 });
             }
@@ -173,7 +182,7 @@ impl Deliver {
         }
     }
 
-    fn push(&self, mut push: Push) {
+    fn push(&self, mut push: Push, later: &mut Wakes) {
         // A copy of its own: a frame that waits for a slow client must not keep a whole batch in memory. All sessions
         // that get it share this one.
         push.body = Bytes::copy_from_slice(&push.body);
@@ -182,7 +191,7 @@ impl Deliver {
         for user in &push.to {
             found += self.context.registry.of_user(*user, |one| {
                 if push.skip != Some(one.who.session) {
-                    self.queue(one, Item::Push(push.clone()));
+                    self.queue(one, Item::Push(push.clone()), later);
                 }
             });
         }
@@ -191,8 +200,8 @@ impl Deliver {
         }
     }
 
-    fn queue(&self, session: &Outbox, item: Item) {
-        if !session.queue(item, self.context.limits.outbox) {
+    fn queue(&self, session: &Outbox, item: Item, later: &mut Wakes) {
+        if !session.queue_with(item, self.context.limits.outbox, later) {
             self.context.metrics.overflows.increment(1);
         }
     }

@@ -59,6 +59,25 @@ pub enum Close {
     Wiped,
 }
 
+/// Sessions that are to be woken together; they are when this is dropped.
+#[derive(Debug, Default)]
+pub struct Wakes {
+    wakers: Vec<Waker>,
+}
+
+impl Wakes {
+    /// Wakes them now.
+    pub fn wake(&mut self) {
+        self.wakers.drain(..).for_each(Waker::wake);
+    }
+}
+
+impl Drop for Wakes {
+    fn drop(&mut self) {
+        self.wake();
+    }
+}
+
 /// One session, as the rest of the node sees it.
 #[derive(Debug)]
 pub struct Outbox {
@@ -106,9 +125,24 @@ impl Outbox {
 
     /// Queues an item. False: it was full, the item is dropped and the session will read its backlog.
     pub fn queue(&self, item: Item, capacity: usize) -> bool {
+        let (queued, waker) = self.put(item, capacity);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        queued
+    }
+
+    /// As [`Self::queue`]; the session is woken with everybody in `later`, so that it writes once what comes together.
+    pub fn queue_with(&self, item: Item, capacity: usize, later: &mut Wakes) -> bool {
+        let (queued, waker) = self.put(item, capacity);
+        later.wakers.extend(waker);
+        queued
+    }
+
+    fn put(&self, item: Item, capacity: usize) -> (bool, Option<Waker>) {
         let mut state = self.state();
         if state.gone {
-            return true;
+            return (true, None);
         }
         let size = item.size();
         let page = matches!(item, Item::Page(_));
@@ -124,8 +158,8 @@ impl Outbox {
         } else {
             state.behind = Some("overflow");
         }
-        wake(state);
-        room
+        state.woken = true;
+        (room, state.waker.take())
     }
 
     /// Something may have been missed: the session is to read its backlog, and why.

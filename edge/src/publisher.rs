@@ -1,7 +1,8 @@
 //! Accepted frames on their way to the broker: one ordered queue and one task a lane.
 //!
-//! What has gathered while the last publish was under way goes out as one broker message; idle, a frame leaves at
-//! once; no timer. Capacity: `publisher.queue_frames` a lane; when full the session keeps its frame and is not read.
+//! What has gathered while the last publishes were under way goes out as one broker message; idle, a frame leaves at
+//! once; no timer. At most `publisher.in_flight` publishes are under way over all lanes: a message costs the broker far more
+//! than the frames in it, so under load fewer and longer ones are wanted, and lanes take turns. Capacity: `publisher.queue_frames` a lane; when full the session keeps its frame and is not read.
 //!
 //! | module | holds |
 //! |---|---|
@@ -24,6 +25,7 @@ use shared::{
     message::Accepted,
     subject::{Lane, Subjects},
 };
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{gate::Gate, lane::LaneQueue, sink::Sink};
@@ -46,6 +48,8 @@ pub struct Settings {
     pub batch_bytes: usize,
     /// Frames that wait in a lane.
     pub queue_frames: usize,
+    /// Batches under way at a time, over all lanes.
+    pub in_flight: usize,
     /// How long the broker may take to confirm a batch.
     pub timeout: Duration,
     /// A session waits while this many of its frames are not confirmed.
@@ -76,10 +80,11 @@ impl Publisher {
             })
             .collect();
         let gate = Gate::new(sink, lanes.clone(), registry, metrics.clone(), settings.timeout);
-        let gate = Arc::new(gate);
+        let (gate, turns) = (Arc::new(gate), Arc::new(Semaphore::new(settings.in_flight)));
         tasks.spawn(vital.clone().task("publisher", gate.clone().watch(ending.clone())));
         for lane in lanes.iter() {
-            tasks.spawn(vital.clone().task("publisher", lane.clone().run(gate.clone(), ending.clone())));
+            let run = lane.clone().run(gate.clone(), turns.clone(), ending.clone());
+            tasks.spawn(vital.clone().task("publisher", run));
         }
         tasks.close();
         Self { lanes, tasks, ending }

@@ -236,6 +236,7 @@ fn context(
         lanes: config.nats.lanes,
         batch_bytes: config.publisher.batch_bytes,
         queue_frames: config.publisher.queue_frames,
+        in_flight: config.publisher.in_flight,
         timeout: config.publisher.timeout_seconds.get(),
         unpublished: config.limits.unpublished,
     };

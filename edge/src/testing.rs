@@ -99,6 +99,7 @@ impl Node {
             lanes: 4,
             batch_bytes: 4096,
             queue_frames: 16,
+            in_flight: 2,
             timeout: second,
             unpublished: limits.unpublished,
         };

@@ -17,7 +17,7 @@ use shared::{
     subject::{Lane, Subjects},
     telemetry::Metric,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -168,11 +168,11 @@ impl LaneQueue {
         true
     }
 
-    /// Publishes until `ending`, then what is left, and ends.
-    pub async fn run(self: Arc<Self>, gate: Arc<Gate>, ending: CancellationToken) {
+    /// Publishes, each batch in its turn among all lanes, until `ending`, then what is left, and ends.
+    pub async fn run(self: Arc<Self>, gate: Arc<Gate>, turns: Arc<Semaphore>, ending: CancellationToken) {
         let (mut published, mut last) = (0_u64, Last::default());
         loop {
-            let Some((batch, stream)) = self.next() else {
+            if self.state().queue.frames() == 0 {
                 if ending.is_cancelled() {
                     return;
                 }
@@ -181,7 +181,11 @@ impl LaneQueue {
                     () = ending.cancelled() => {}
                 }
                 continue;
-            };
+            }
+            // Before the batch is taken, so that it grows until its turn. The semaphore is never closed.
+            let Ok(_turn) = turns.acquire().await else { return };
+            // Dropped meanwhile, with its stream.
+            let Some((batch, stream)) = self.next() else { continue };
             published += 1;
             // The broker drops a second copy of the same id, so that trying again is harmless.
             let id = format!("{}-{}-{published}", self.node, self.lane.0);

@@ -119,6 +119,7 @@ fn settings() -> Settings {
     Settings {
         lanes: 1,
         batch_bytes: 2048,
+        in_flight: 2,
         queue_frames: 50,
         timeout: Duration::from_secs(5),
         unpublished: 10,
