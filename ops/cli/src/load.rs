@@ -9,26 +9,33 @@
 //! | `place`, `people`, `door` | the stack, its new users, and their logging in |
 //! | `party`, `open` | what one user writes and sees, and how it is judged |
 //! | `run`, `meter`, `histogram`, `cpu`, `memory` | time, latencies, and what the processes use |
-//! | `pairs` | the scene of `throughput` and `latency` |
+//! | `talk`, `pairs` | `throughput` and `latency` |
+//! | `group`, `offline`, `storm`, `idle`, `wide` | the modes of these names |
 //! | `overload` | a mode of its own, over minutes |
-//! | `report`, `versions` | the line |
+//! | `report`, `versions`, `plot` | the line, and the picture |
 
 mod bare;
 mod cpu;
 mod door;
+mod group;
 mod histogram;
+mod idle;
 mod memory;
 mod meter;
+mod offline;
 mod open;
 mod overload;
 mod pairs;
 mod party;
 mod people;
 mod place;
+mod plot;
 mod report;
 mod run;
+mod storm;
 mod talk;
 mod versions;
+mod wide;
 
 use std::path::PathBuf;
 
@@ -74,6 +81,9 @@ pub struct Options {
     /// Decides whatever is left to chance: in which order users write, connect or have news.
     #[arg(long, global = true, default_value_t = 1)]
     pub seed: u64,
+    /// Draw latency over time and its distribution into this SVG file.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
 }
 
 /// How receivers acknowledge. Either way several deliveries at a time.
@@ -109,6 +119,16 @@ pub enum Mode {
         #[arg(long, default_value_t = 2_000.0)]
         rate: f64,
     },
+    /// Closed loop in one group whose members are all online, one of whom writes.
+    Group(group::Group),
+    /// Messages to users who are away, who then all come back.
+    Offline(offline::Offline),
+    /// Many clients reconnect with their tokens at once, while others talk.
+    Storm(storm::Storm),
+    /// Memory and CPU of one edge for sessions that do nothing.
+    Idle(idle::Idle),
+    /// A user with thousands of conversations, a few of them with news, logs in.
+    Wide(wide::Wide),
     /// Open loop at a multiple of the capacity, which is measured first; some receivers are slow. Prints each process's
     /// memory.
     Overload(overload::Overload),
@@ -138,6 +158,11 @@ async fn drive(options: &Options, place: &Place) -> Result<String> {
             ensure!(rate > 0.0, "expected a rate above 0");
             talk::drive(options, place, Drive::Open { rate }).await
         }
+        Mode::Group(group) => group::drive(options, &group, place).await,
+        Mode::Offline(offline) => offline::drive(options, &offline, place).await,
+        Mode::Storm(storm) => storm::drive(options, &storm, place).await,
+        Mode::Idle(idle) => idle::drive(options, &idle, place).await,
+        Mode::Wide(wide) => wide::drive(options, &wide, place).await,
         Mode::Overload(overload) => overload::drive(options, &overload, place).await,
     }
 }
@@ -154,6 +179,12 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
     let work = move || drop(tell.send(work()));
     std::thread::Builder::new().name("load".to_owned()).spawn(work)?;
     told.await.context("the run's thread has crashed")?
+}
+
+/// How many connections this process may have, some files for itself kept back.
+fn most_lines() -> Result<usize> {
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(usize::try_from(soft).unwrap_or(usize::MAX).saturating_sub(200))
 }
 
 /// A connection is an open file: as many as the system allows.

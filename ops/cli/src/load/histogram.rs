@@ -21,17 +21,6 @@ impl Histogram {
         self.count += 1;
     }
 
-    /// All of another.
-    pub fn merge(&mut self, other: &Self) {
-        if other.buckets.len() > self.buckets.len() {
-            self.buckets.resize(other.buckets.len(), 0);
-        }
-        for (mine, more) in self.buckets.iter_mut().zip(&other.buckets) {
-            *mine += more;
-        }
-        self.count += other.count;
-    }
-
     /// How many.
     pub fn count(&self) -> u64 {
         self.count
@@ -108,9 +97,6 @@ mod tests {
         for (quantile, ms) in [(0.5, 50.0), (0.99, 99.0), (0.999, 99.9), (1.0, 100.0)] {
             assert!((all.ms(quantile) / ms - 1.0).abs() < 0.01, "{quantile}: {}", all.ms(quantile));
         }
-        let mut twice = all.clone();
-        twice.merge(&all);
-        assert_eq!((twice.count(), twice.ms(0.5)), (200_000, all.ms(0.5)));
         assert_eq!(all.filled().map(|(_, _, count)| count).sum::<u64>(), 100_000);
         all.clear();
         assert_eq!((all.count(), all.ms(0.9)), (0, 0.0));

@@ -134,6 +134,11 @@ fn look(folder: &Path) -> Result<Vec<(String, f64)>> {
     Ok(all)
 }
 
+/// Resident bytes of one process.
+pub fn resident(pid: u32) -> u64 {
+    with_children(pid, false) * 1024
+}
+
 /// KiB. PostgreSQL works in children that have memory in common: what is each one's own is added up, and what they share
 /// counts once.
 fn with_children(pid: u32, children: bool) -> u64 {

@@ -39,7 +39,7 @@ use super::{
     pairs::Drive,
     people::{self, Person},
     place::Place,
-    talk as pairs,
+    talk as talking,
 };
 
 /// What `simple-im load overload` takes beside what every load does.
@@ -166,8 +166,8 @@ pub async fn drive(options: &Options, overload: &Overload, place: &Place) -> Res
 async fn capacity(options: &Options, place: &Place) -> Result<f64> {
     let options = Options { secs: MEASURED, ..options.clone() };
     let window = IN_FLIGHT.div_ceil(options.pairs);
-    let measured = pairs::measure(&options, place, Drive::Closed { window }).await?;
-    Ok(measured.meter.acked.count() as f64 / measured.seconds)
+    let (measured, pairs) = talking::measure(&options, place, Drive::Closed { window }).await?;
+    Ok(pairs.meter.acks as f64 / measured.seconds)
 }
 
 /// Who connects, and where.

@@ -1,6 +1,6 @@
 //! Pairs of users, one of each writes to the other.
 
-use std::{collections::VecDeque, io};
+use std::io;
 
 use shared::seeded::Random;
 
@@ -11,13 +11,10 @@ use super::{
         write::{Letter, Place},
     },
     meter::Meter,
-    party::{Counts, Receiver, Sender},
+    party::{Counts, Lingering, Receiver, Sender},
     people::Person,
     run::Scene,
 };
-
-/// How long an acknowledgement waits for others, microseconds.
-pub const LINGER: u64 = 50_000;
 
 /// How senders go about it.
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +43,9 @@ pub struct Pairs {
     began: u64,
     sent: u64,
     stopped: bool,
-    lingering: VecDeque<(u64, usize)>,
-    meter: Meter,
+    lingering: Lingering,
+    /// What is measured.
+    pub meter: Meter,
     cut: u64,
 }
 
@@ -72,8 +70,8 @@ impl Pairs {
             began: 0,
             sent: 0,
             stopped: false,
-            lingering: VecDeque::new(),
-            meter: Meter::default(),
+            lingering: Lingering::default(),
+            meter: Meter::new(matches!(drive, Drive::Open { .. })),
             cut: 0,
         }
     }
@@ -100,25 +98,10 @@ impl Pairs {
         }
     }
 
-    fn acknowledge_what_lingered(&mut self, engine: &mut Engine, now: u64) -> u64 {
-        while let Some((due, nth)) = self.lingering.front().copied() {
-            if due > now {
-                return due;
-            }
-            self.lingering.pop_front();
-            let (receiver, acks) = (&mut self.pairs[nth].1, self.acks);
-            // Written already, and maybe others wait since later.
-            if receiver.waiting().is_some() && receiver.since + LINGER <= now {
-                engine.send(self.first + 2 * nth + 1, |out| receiver.acknowledge(acks, out));
-            }
-        }
-        u64::MAX
-    }
-
     fn answered(&mut self, nth: usize, id: u64, at: u64, out: &mut Vec<u8>) {
         let (sender, receiver) = &mut self.pairs[nth];
         if let Some(due) = sender.due(id) {
-            self.meter.ack(at.saturating_sub(due));
+            self.meter.ack(due, at);
         }
         sender.forget(receiver.delivered.min(id));
         if let (Drive::Closed { .. }, false) = (self.drive, self.stopped) {
@@ -147,10 +130,10 @@ impl Play for Pairs {
             Got::Delivery { id, seq, .. } => {
                 let shown = receiver.got(id, seq, at, self.acks, out);
                 if shown.begins {
-                    self.lingering.push_back((at + LINGER, nth));
+                    self.lingering.since(at, nth);
                 }
                 if shown.fresh {
-                    self.meter.show(sender.due(id).map(|due| at.saturating_sub(due)));
+                    self.meter.show(sender.due(id), at);
                 }
             }
             Got::Done | Got::Other { .. } => {}
@@ -172,15 +155,22 @@ impl Scene for Pairs {
     }
 
     fn due(&mut self, engine: &mut Engine, now: u64) -> u64 {
-        self.write_what_is_due(engine, now).min(self.acknowledge_what_lingered(engine, now))
+        let next = self.write_what_is_due(engine, now);
+        let (pairs, acks, first) = (&mut self.pairs, self.acks, self.first);
+        next.min(self.lingering.until(now, |nth, long_ago| {
+            let receiver = &mut pairs[nth].1;
+            if receiver.waits_since(long_ago) {
+                engine.send(first + 2 * nth + 1, |out| receiver.acknowledge(acks, out));
+            }
+        }))
     }
 
     fn stop(&mut self) {
         self.stopped = true;
     }
 
-    fn meter(&mut self) -> &mut Meter {
-        &mut self.meter
+    fn meters(&mut self) -> Vec<&mut Meter> {
+        vec![&mut self.meter]
     }
 
     fn counts(&self) -> Counts {

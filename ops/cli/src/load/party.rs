@@ -11,13 +11,15 @@ use super::{
     open::Open,
 };
 
+/// How long an acknowledgement waits for others, microseconds.
+const LINGER: u64 = 50_000;
 /// Deliveries that wait for their acknowledgement at most; servers pause at a thousand.
 const GATHERED: u64 = 64;
 
-/// Writes in one conversation.
+/// Writes in one conversation, or in several in turn.
 #[derive(Debug)]
 pub struct Sender {
-    letter: Letter,
+    letters: Vec<Letter>,
     written: u64,
     open: Open,
     /// When each message was due, from this id on.
@@ -36,8 +38,13 @@ pub struct Sender {
 impl Sender {
     /// Has written nothing yet.
     pub fn new(letter: Letter) -> Self {
+        Self::with(vec![letter])
+    }
+
+    /// In so many conversations, which are at least one: the first message in the first, and so on.
+    pub fn with(letters: Vec<Letter>) -> Self {
         Self {
-            letter,
+            letters,
             written: 0,
             open: Open::default(),
             due: VecDeque::new(),
@@ -51,10 +58,11 @@ impl Sender {
 
     /// The next message, which was due at this moment.
     pub fn write(&mut self, due: u64, out: &mut Vec<u8>) {
+        let letter = &self.letters[(self.written % self.letters.len() as u64) as usize];
         self.written += 1;
         self.open.wrote(1);
         self.due.push_back(due);
-        self.letter.write(self.written, out);
+        letter.write(self.written, out);
     }
 
     /// When this one was due; `None` for one that never was, or that was forgotten.
@@ -80,7 +88,8 @@ impl Sender {
     pub fn stored(&mut self, id: u64, seq: u64) -> bool {
         let fresh = self.open.answered(id);
         self.acked += u64::from(fresh);
-        self.misplaced += u64::from(fresh && id != seq);
+        let place = id.saturating_sub(1) / self.letters.len() as u64 + 1;
+        self.misplaced += u64::from(fresh && seq != place);
         self.highest = self.highest.max(seq);
         fresh
     }
@@ -109,9 +118,10 @@ pub struct Receiver {
     of: Place,
     seq: u64,
     id: u64,
+    /// The first and the last that wait for their acknowledgement, and since when.
     waiting: Option<(u64, u64)>,
-    /// Since when the first of them waits.
-    pub since: u64,
+    since: u64,
+    ids: Ids,
     /// Deliveries with a `seq` above all before.
     pub delivered: u64,
     /// Those whose `seq` did not follow the one before, or was not their message's.
@@ -120,6 +130,27 @@ pub struct Receiver {
     pub doubled: u64,
     /// Deliveries with a `seq` that it had: a client drops them.
     pub repeated: u64,
+}
+
+/// Which ids the messages of one conversation have, where one sender counts over several of them in turn.
+#[derive(Clone, Copy, Debug)]
+pub struct Ids {
+    /// The first message's.
+    pub first: u64,
+    /// From one to the next.
+    pub step: u64,
+}
+
+impl Default for Ids {
+    fn default() -> Self {
+        Self { first: 1, step: 1 }
+    }
+}
+
+impl Ids {
+    fn of(self, seq: u64) -> u64 {
+        self.first + seq.saturating_sub(1) * self.step
+    }
 }
 
 /// What one delivery calls for.
@@ -134,15 +165,20 @@ pub struct Shown {
 impl Receiver {
     /// Has read nothing yet.
     pub fn new(of: Place) -> Self {
+        Self::with(of, Ids::default())
+    }
+
+    /// Of a sender who writes in several conversations.
+    pub fn with(of: Place, ids: Ids) -> Self {
         let (seq, id, waiting, since) = (0, 0, None, 0);
-        Self { of, seq, id, waiting, since, delivered: 0, reordered: 0, doubled: 0, repeated: 0 }
+        Self { of, seq, id, waiting, since, ids, delivered: 0, reordered: 0, doubled: 0, repeated: 0 }
     }
 
     /// Judges a delivery; acknowledgements that wait no longer are written.
     pub fn got(&mut self, id: u64, seq: u64, at: u64, acks: Acks, out: &mut Vec<u8>) -> Shown {
         let fresh = seq > self.seq;
         if fresh {
-            self.reordered += u64::from(seq != self.seq + 1 || id != seq);
+            self.reordered += u64::from(seq != self.seq + 1 || id != self.ids.of(seq));
             self.doubled += u64::from(id <= self.id);
             self.delivered += 1;
             (self.seq, self.id) = (seq, self.id.max(id));
@@ -169,8 +205,13 @@ impl Receiver {
     }
 
     /// What waits for its acknowledgement.
-    pub fn waiting(&self) -> Option<RangeInclusive<u64>> {
+    fn waiting(&self) -> Option<RangeInclusive<u64>> {
         self.waiting.map(|(first, last)| first..=last)
+    }
+
+    /// Whether something waits since then or longer.
+    pub fn waits_since(&self, at: u64) -> bool {
+        self.waiting.is_some() && self.since <= at
     }
 
     /// Acknowledges it.
@@ -180,6 +221,31 @@ impl Receiver {
             Acks::Each => write::acks(self.of, first..=last, out),
             Acks::Read => write::read(self.of, last, out),
         }
+    }
+}
+
+/// Who waits with acknowledgements, the longest first.
+#[derive(Debug, Default)]
+pub struct Lingering(VecDeque<(u64, usize)>);
+
+impl Lingering {
+    /// This one, since now.
+    pub fn since(&mut self, at: u64, who: usize) {
+        self.0.push_back((at, who));
+    }
+
+    /// Tells of each whose time is over, with the moment before which that is so; when the next one's is. One that has
+    /// acknowledged meanwhile is told of all the same.
+    pub fn until(&mut self, now: u64, mut over: impl FnMut(usize, u64)) -> u64 {
+        let long_ago = now.saturating_sub(LINGER);
+        while let Some((since, who)) = self.0.front().copied() {
+            if since > long_ago {
+                return since + LINGER;
+            }
+            self.0.pop_front();
+            over(who, long_ago);
+        }
+        u64::MAX
     }
 }
 
@@ -200,6 +266,20 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// What others have seen.
+    pub fn include(&mut self, more: &Self) {
+        self.written += more.written;
+        self.acked += more.acked;
+        self.unanswered += more.unanswered;
+        self.refused += more.refused;
+        self.delivered += more.delivered;
+        self.lost += more.lost;
+        self.doubled += more.doubled;
+        self.reordered += more.reordered;
+        self.repeated += more.repeated;
+        self.cut += more.cut;
+    }
+
     /// One who sends, and those who read it.
     pub fn add<'a>(&mut self, sender: &Sender, receivers: impl IntoIterator<Item = &'a Receiver>) {
         self.written += sender.written();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{Options, histogram::Histogram, party::Counts, run::Measured};
+use super::{Options, histogram::Histogram, meter::Meter, party::Counts, run::Measured};
 
 /// The line, as it grows.
 #[derive(Debug, Default)]
@@ -84,13 +84,13 @@ impl Line {
     }
 
     /// A run of messages: rates, latencies, CPU and counts.
-    pub fn messages(&mut self, measured: &Measured) {
-        let Measured { seconds, cpu, counts, meter } = measured;
+    pub fn messages(&mut self, measured: &Measured, meter: &Meter, counts: &Counts) {
+        let Measured { seconds, cpu } = measured;
         self.figure("seconds", *seconds);
-        self.put("msgs_per_s", (meter.acked.count() as f64 / seconds).round());
+        self.put("msgs_per_s", (meter.acks as f64 / seconds).round());
         self.latencies("", &meter.acked);
         self.latencies("delivered_", &meter.shown);
-        self.cpu("cpu_us_per_msg", cpu, meter.acked.count());
+        self.cpu("cpu_us_per_msg", cpu, meter.acks);
         self.counts(counts);
     }
 

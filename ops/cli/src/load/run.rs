@@ -25,11 +25,14 @@ pub trait Scene: Play {
     /// Does what is due by now; when the next thing is.
     fn due(&mut self, engine: &mut Engine, now: u64) -> u64;
 
+    /// This line is that one's, of those who are logging in.
+    fn opened(&mut self, _line: usize, _who: usize) {}
+
     /// From now on nothing new is sent.
     fn stop(&mut self);
 
-    /// What is measured.
-    fn meter(&mut self) -> &mut Meter;
+    /// What is measured; the first one's seconds are the run's.
+    fn meters(&mut self) -> Vec<&mut Meter>;
 
     /// What was seen so far.
     fn counts(&self) -> Counts;
@@ -41,17 +44,13 @@ pub trait Scene: Play {
     }
 }
 
-/// What came of a run.
+/// What came of a run; latencies are in the scene's meters.
 #[derive(Debug)]
 pub struct Measured {
     /// The measured time.
     pub seconds: f64,
     /// CPU microseconds in that time, by kind of process.
     pub cpu: BTreeMap<&'static str, u64>,
-    /// Everything, warming included.
-    pub counts: Counts,
-    /// What was measured.
-    pub meter: Meter,
 }
 
 /// Runs the scene.
@@ -64,48 +63,77 @@ pub fn measure(
     engine: &mut Engine,
     scene: &mut impl Scene,
 ) -> Result<Measured> {
-    let began = engine.now();
-    scene.meter().begin(began);
-    scene.begin(engine, began);
-    go_on(engine, scene, began, began + options.warm * SECOND)?;
-    scene.meter().counts = true;
-    let (before, from) = (cpu::spent(stack), engine.now());
-    go_on(engine, scene, began, from + options.secs * SECOND)?;
-    let (after, to) = (cpu::spent(stack), engine.now());
-    scene.meter().counts = false;
+    let began = begin(engine, scene);
+    go_on(engine, scene, began + options.warm * SECOND)?;
+    let from = Started::now(engine, scene, stack);
+    go_on(engine, scene, from.at + options.secs * SECOND)?;
+    let measured = from.until_now(engine, scene, stack);
     scene.stop();
     settle(engine, scene)?;
-    let cpu = cpu::between(&before, &after);
-    let (seconds, counts) = ((to - from) as f64 / SECOND as f64, scene.counts());
-    Ok(Measured { seconds, cpu, counts, meter: std::mem::take(scene.meter()) })
+    Ok(measured)
 }
 
-/// Until that moment, with progress each second since `began`.
-pub fn go_on(engine: &mut Engine, scene: &mut impl Scene, began: u64, until: u64) -> Result<()> {
-    let mut second = (engine.now() - began) / SECOND + 1;
+/// The scene begins now.
+pub fn begin(engine: &mut Engine, scene: &mut impl Scene) -> u64 {
+    let now = engine.now();
+    scene.meters().into_iter().for_each(|meter| meter.begin(now));
+    scene.begin(engine, now);
+    now
+}
+
+/// The measured time has begun.
+#[derive(Debug)]
+pub struct Started {
+    /// When.
+    pub at: u64,
+    cpu: BTreeMap<&'static str, u64>,
+}
+
+impl Started {
+    /// It begins now.
+    pub fn now(engine: &Engine, scene: &mut impl Scene, stack: &Stack) -> Self {
+        let (cpu, at) = (cpu::spent(stack), engine.now());
+        scene.meters().into_iter().for_each(|meter| meter.measure_from(at));
+        Self { at, cpu }
+    }
+
+    /// It ends now.
+    pub fn until_now(self, engine: &Engine, scene: &mut impl Scene, stack: &Stack) -> Measured {
+        let at = engine.now();
+        scene.meters().into_iter().for_each(|meter| meter.measure_to(at));
+        let seconds = (at - self.at) as f64 / SECOND as f64;
+        Measured { seconds, cpu: cpu::between(&self.cpu, &cpu::spent(stack)) }
+    }
+}
+
+/// Until that moment, with progress each second.
+pub fn go_on(engine: &mut Engine, scene: &mut impl Scene, until: u64) -> Result<()> {
     loop {
         let now = engine.now();
-        if now >= began + second * SECOND {
-            scene.meter().second(now, began);
-            second = (now - began) / SECOND + 1;
-        }
+        let second = seconds(scene, now);
         if now >= until {
             return Ok(());
         }
-        let next = scene.due(engine, now).min(until).min(began + second * SECOND);
-        engine.turn(scene, next)?;
+        let due = scene.due(engine, now);
+        engine.turn(scene, until.min(second).min(due))?;
     }
+}
+
+/// Keeps the second that is over, if one is; when the next will be.
+pub fn seconds(scene: &mut impl Scene, now: u64) -> u64 {
+    let Some(meter) = scene.meters().into_iter().next() else { return u64::MAX };
+    // Not begun: nothing is counted.
+    if meter.has_begun() && now >= meter.next() {
+        meter.second(now);
+    }
+    if meter.has_begun() { meter.next() } else { u64::MAX }
 }
 
 /// Until everything is settled, or nothing moves any more.
 pub fn settle(engine: &mut Engine, scene: &mut impl Scene) -> Result<()> {
     let (mut last, mut moved) = (scene.counts(), engine.now());
     while !scene.is_settled() && engine.now() < moved + QUIET {
-        let until = engine.now() + SECOND / 20;
-        while engine.now() < until {
-            let next = scene.due(engine, engine.now()).min(until);
-            engine.turn(scene, next)?;
-        }
+        go_on(engine, scene, engine.now() + SECOND / 50)?;
         let counts = scene.counts();
         if counts != last {
             (last, moved) = (counts, engine.now());

@@ -9,42 +9,41 @@ use super::{
     pairs::{Drive, Pairs},
     people,
     place::Place,
-    run::{self, Measured},
+    plot::Plot,
+    run::{self, Measured, Scene},
 };
 
 /// Runs it; its line.
 pub async fn drive(options: &Options, place: &Place, drive: Drive) -> Result<String> {
-    let mut line = match drive {
-        Drive::Closed { window } => {
-            let mut line = line("throughput", options, place).await?;
-            line.put("window", window);
-            line
-        }
-        Drive::Open { rate } => {
-            let mut line = line("latency", options, place).await?;
-            line.figure("rate", rate);
-            line
-        }
+    let name = match drive {
+        Drive::Closed { .. } => "throughput",
+        Drive::Open { .. } => "latency",
     };
+    let mut line = line(name, options, place).await?;
+    match drive {
+        Drive::Closed { window } => line.put("window", window),
+        Drive::Open { rate } => line.figure("rate", rate),
+    }
     line.put("pairs", options.pairs);
-    let measured = measure(options, place, drive).await?;
-    line.messages(&measured);
+    let (measured, pairs) = measure(options, place, drive).await?;
+    line.messages(&measured, &pairs.meter, &pairs.counts());
+    Plot::of(&pairs.meter, name).draw(options)?;
     Ok(line.finish())
 }
 
 /// Makes the pairs, logs them in and lets them talk.
-pub async fn measure(options: &Options, place: &Place, drive: Drive) -> Result<Measured> {
+pub async fn measure(options: &Options, place: &Place, drive: Drive) -> Result<(Measured, Pairs)> {
     let edges = place.edges()?;
-    let database = place.database().await?;
-    // In turn to the edges: the two of a pair are on different ones where there are two.
-    let people = people::make(&database, 2 * options.pairs, &edges).await?;
+    // The two of a pair are on different edges where there are two.
+    let people = people::make(&place.database().await?, 2 * options.pairs, &edges).await?;
     let (options, stack) = (options.clone(), place.stack.clone());
     blocking(move || {
         let mut engine = Engine::new()?;
         let text = "x".repeat(options.body);
         let mut pairs = Pairs::new(engine.lines(), &people, &text, drive, options.acks, options.seed);
-        door::enter(&mut engine, &people, &edges, door::AT_ONCE, &mut pairs)?;
-        run::measure(&options, &stack, &mut engine, &mut pairs)
+        door::enter(&mut engine, &people, &edges, door::Manner::Calm, &mut pairs)?;
+        let measured = run::measure(&options, &stack, &mut engine, &mut pairs)?;
+        Ok((measured, pairs))
     })
     .await
 }
