@@ -94,6 +94,12 @@ pub fn swallowed(items: &[Item]) {
     }
 }
 
+/// Whether something is asked for between the writing of a chunk and its commit: it is not done in one statement then.
+#[cfg(debug_assertions)]
+pub fn between_writing_and_commit() -> bool {
+    asked().is_some_and(|(name, _)| name == "poison" || name.ends_with(Step::Written.as_str()))
+}
+
 #[cfg(debug_assertions)]
 fn asked() -> Option<(&'static str, &'static str)> {
     static ASKED: OnceLock<Option<String>> = OnceLock::new();
@@ -115,3 +121,10 @@ pub fn reached(_: Step) {}
 #[cfg(not(debug_assertions))]
 #[inline]
 pub fn swallowed(_: &[Item]) {}
+
+/// No, in a release build.
+#[cfg(not(debug_assertions))]
+#[inline]
+pub fn between_writing_and_commit() -> bool {
+    false
+}

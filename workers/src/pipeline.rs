@@ -1,11 +1,13 @@
 //! One chunk: everything that a committer's lanes held when it was ready, treated as a whole.
 //!
-//! decode ([`decode`]) → plan ([`plan`]) → rules and rows ([`run`]) → commit → effects ([`effect`]) → routes and
+//! decode ([`decode`]) → texts alone, all new: one statement (`at_once`); otherwise plan ([`plan`]) → rules and rows ([`run`])
+//! → commit → effects ([`effect`]) → routes and
 //! deliveries ([`crate::delivery`]) → acknowledgement ([`crate::lane::finish`]).
 //!
 //! A frame that is refused is answered on its own. A chunk that fails leaves nothing behind: its transaction is rolled
 //! back, its caches are dropped, and its lanes are taken anew.
 
+mod at_once;
 pub mod cache;
 pub mod decode;
 pub mod digest;

@@ -1,13 +1,16 @@
 //! What a committer may remember between chunks: blocks between two users and members of groups change only in the lane
 //! of their conversation, so whoever owns the lane knows every change. Dropped when a lane is taken or a chunk fails.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
-use shared::ids::{GroupId, UserId};
+use shared::ids::{Conversation, GroupId, UserId};
 
 use crate::store::{Session, StoreError, chunk::contacts, chunk::groups};
 
-/// Pairs remembered at most; over that all are forgotten and read again.
+/// Pairs, and conversations, remembered at most; over that all are forgotten and read again.
 const MAX_PAIRS: usize = 100_000;
 /// Members remembered at most, over all groups, each group as one more; over that all are forgotten and read again.
 const MAX_MEMBERS: usize = 500_000;
@@ -29,12 +32,26 @@ pub struct Cache {
     pairs: HashMap<(UserId, UserId), Pair>,
     groups: HashMap<GroupId, Arc<groups::Group>>,
     members: usize,
+    begun: HashSet<Conversation>,
 }
 
 impl Cache {
     /// Forgets everything.
     pub fn clear(&mut self) {
         *self = Self::default();
+    }
+
+    /// Whether something is known to be stored in this conversation.
+    pub fn has_begun(&self, conversation: &Conversation) -> bool {
+        self.begun.contains(conversation)
+    }
+
+    /// Something is stored in these conversations, and committed.
+    pub fn have_begun(&mut self, conversations: impl IntoIterator<Item = Conversation>) {
+        if self.begun.len() > MAX_PAIRS {
+            self.begun.clear();
+        }
+        self.begun.extend(conversations);
     }
 
     /// Forgets how two users stand to each other.

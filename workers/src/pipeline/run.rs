@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use shared::{ids::UserId, message::Body};
 
 use super::{
-    ChunkError, Item,
+    ChunkError, Item, at_once,
     cache::Cache,
     effect::{Effect, Outcome},
     plan, requests, texts,
@@ -41,6 +41,17 @@ pub async fn commit(
     trial: Option<Place>,
     rules: Rules,
 ) -> Result<Vec<Effect>, ChunkError> {
+    if trial.is_none() {
+        match at_once::commit(session, cache, items, marks).await {
+            Ok(Some(effects)) => return Ok(effects),
+            Ok(None) => {}
+            // The statement was a transaction of its own: nothing is to be rolled back.
+            Err(ChunkError::Store(error)) if messages::is_duplicate(&error) => {
+                return attempt(session, cache, items, marks, trial, rules, true).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
     match attempt(session, cache, items, marks, trial, rules, false).await {
         Err(ChunkError::Store(error)) if messages::is_duplicate(&error) => {
             roll_back(session).await?;

@@ -17,21 +17,21 @@ use crate::{
     },
 };
 
-struct Text<'a> {
-    place: usize,
-    frame: &'a Accepted,
-    message: &'a Message,
-    conversation: Conversation,
-    digest: Digest,
-    fresh: bool,
+pub(super) struct Text<'a> {
+    pub place: usize,
+    pub frame: &'a Accepted,
+    pub message: &'a Message,
+    pub conversation: Conversation,
+    pub digest: Digest,
+    pub fresh: bool,
 }
 
 /// Where a message came to stand.
 #[derive(Clone, Copy)]
-struct Standing {
-    seq: Seq,
-    ts: i64,
-    outcome: Outcome,
+pub(super) struct Standing {
+    pub seq: Seq,
+    pub ts: i64,
+    pub outcome: Outcome,
 }
 
 /// Stores the messages at `places` and sets their effects. `careful`: look every digest up first, as the insert has
@@ -100,7 +100,7 @@ pub async fn run(
     Ok(())
 }
 
-fn text(place: usize, item: &Item) -> Option<Text<'_>> {
+pub(super) fn text(place: usize, item: &Item) -> Option<Text<'_>> {
     match &item.accepted.what {
         Body::Message(message) => Some(Text {
             place,
@@ -114,7 +114,11 @@ fn text(place: usize, item: &Item) -> Option<Text<'_>> {
     }
 }
 
-async fn load_rules(session: &Session, cache: &mut Cache, texts: &[Text<'_>]) -> Result<(), ChunkError> {
+pub(super) async fn load_rules(
+    session: &Session,
+    cache: &mut Cache,
+    texts: &[Text<'_>],
+) -> Result<(), ChunkError> {
     let (mut pairs, mut groups) = (Vec::new(), Vec::new());
     for text in texts {
         match text.message.to {
@@ -150,7 +154,7 @@ async fn insert(
     Ok(())
 }
 
-fn row<'a>(text: &Text<'a>) -> NewRow<'a> {
+pub(super) fn row<'a>(text: &Text<'a>) -> NewRow<'a> {
     NewRow {
         conversation: text.conversation,
         sender: text.frame.from.user,
@@ -178,7 +182,7 @@ pub fn participants(conversation: Conversation) -> Vec<Participant> {
     }
 }
 
-fn stored(cache: &Cache, text: &Text<'_>, stands: Standing) -> Effect {
+pub(super) fn stored(cache: &Cache, text: &Text<'_>, stands: Standing) -> Effect {
     let again = stands.outcome == Outcome::Duplicate;
     let show = message::show(cache, text.frame, text.message, stands.seq, stands.ts, again);
     Effect::text(text.frame, stands.outcome, (text.conversation, stands.seq), stands.ts, vec![show])

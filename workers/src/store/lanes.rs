@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use shared::subject::Lane;
+use tokio_postgres::types::ToSql;
 
 use super::{Session, StoreError};
 
@@ -84,24 +85,37 @@ pub async fn prepare_mark(session: &Session) -> Result<(), StoreError> {
 /// # Errors
 /// The session's.
 pub async fn mark(session: &Session, marks: &[Mark]) -> Result<(), StoreError> {
-    fn column<T>(marks: &[Mark], value: impl Fn(&Mark) -> T) -> Vec<T> {
-        marks.iter().map(value).collect()
-    }
-    session
-        .execute(
-            MARK,
-            &[
-                &column(marks, |mark| i32::from(mark.lane)),
-                &marks.iter().map(|mark| mark.stream.as_str()).collect::<Vec<_>>(),
-                &column(marks, |mark| mark.committed),
-                &column(marks, |mark| mark.stored),
-                &column(marks, |mark| mark.duplicate),
-                &column(marks, |mark| mark.refused),
-                &column(marks, |mark| mark.dead),
+    session.execute(MARK, &Columns::of(marks).params()).await.map(drop)
+}
+
+/// Marks as the parameters of a statement.
+pub(super) struct Columns<'a> {
+    lane: Vec<i32>,
+    stream: Vec<&'a str>,
+    numbers: [Vec<i64>; 5],
+}
+
+impl<'a> Columns<'a> {
+    pub fn of(marks: &'a [Mark]) -> Self {
+        let column = |value: fn(&Mark) -> i64| marks.iter().map(value).collect();
+        Self {
+            lane: marks.iter().map(|mark| i32::from(mark.lane)).collect(),
+            stream: marks.iter().map(|mark| mark.stream.as_str()).collect(),
+            numbers: [
+                column(|mark| mark.committed),
+                column(|mark| mark.stored),
+                column(|mark| mark.duplicate),
+                column(|mark| mark.refused),
+                column(|mark| mark.dead),
             ],
-        )
-        .await
-        .map(drop)
+        }
+    }
+
+    pub fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
+        let mut params: Vec<&(dyn ToSql + Sync)> = vec![&self.lane, &self.stream];
+        params.extend(self.numbers.iter().map(|column| column as &(dyn ToSql + Sync)));
+        params
+    }
 }
 
 /// Where something stood in the stream.

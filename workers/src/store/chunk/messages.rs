@@ -2,12 +2,22 @@
 
 use shared::ids::{Conversation, Seq, UserId};
 
-use crate::store::{Session, StoreError};
+use std::collections::HashMap;
+
+use tokio_postgres::{Row, types::ToSql};
+
+use crate::store::{
+    Session, StoreError,
+    lanes::{self, Mark},
+};
 
 /// Continues every conversation from its newest row. `$1` are the distinct conversations; each row names its own by
 /// place in `$1` and carries its rank in it. The array of heads is computed once, so that no join is left to a planner
 /// that cannot see how long the arrays are.
-const INSERT: &str = "
+macro_rules! inserting {
+    ($($more:literal)?) => {
+        concat!(
+            "
 WITH heads AS MATERIALIZED (
     SELECT array_agg(coalesce(newest.seq, 0) ORDER BY c.place) AS seqs
     FROM unnest($1::text[]) WITH ORDINALITY AS c(conv, place)
@@ -21,8 +31,34 @@ WITH heads AS MATERIALIZED (
     FROM unnest($2::text[], $3::int4[], $4::int8[], $5::int8[], $6::int8[], $7::int2[], $8::int2[], $9::text[],
                 $10::text[], $11::text[], $12::bytea[], $13::int8[], $14::int8[])
          AS r(conv, place, rank, sender, ts, kind, want, device, id, content, digest, version_sender, version_target)
-)
-SELECT seqs FROM heads";
+)",
+            $($more,)?
+            "
+SELECT seqs FROM heads"
+        )
+    };
+}
+
+const INSERT: &str = inserting!();
+
+/// The same with all that a chunk of new texts changes besides: who takes part in conversations that begin with it, and
+/// its lanes' marks. One statement is one transaction, and one way to the server and back.
+const INSERT_ALL: &str = inserting!(
+    ", begun AS (
+    INSERT INTO participants (user_id, conv, from_seq, to_seq, group_id)
+    SELECT p.user_id, ($1::text[])[p.place], 1, NULL, NULL
+    FROM unnest($15::int8[], $16::int4[]) AS p(user_id, place)
+    WHERE ((SELECT seqs FROM heads))[p.place] = 0
+    ON CONFLICT (user_id, conv, from_seq) DO NOTHING
+), marked AS (
+    INSERT INTO lanes (lane, stream, committed, stored, duplicate, refused, dead)
+    SELECT * FROM unnest($17::int4[], $18::text[], $19::int8[], $20::int8[], $21::int8[], $22::int8[], $23::int8[])
+    ON CONFLICT (lane) DO UPDATE SET
+        stream = excluded.stream, committed = excluded.committed,
+        stored = lanes.stored + excluded.stored, duplicate = lanes.duplicate + excluded.duplicate,
+        refused = lanes.refused + excluded.refused, dead = lanes.dead + excluded.dead
+)"
+);
 
 /// One index probe a digest, whatever the planner thinks of the arrays.
 const LOOK_UP: &str = "
@@ -63,43 +99,134 @@ pub type Digest = [u8; 16];
 /// # Errors
 /// The session's. [`is_duplicate`] tells the one that means "one of these is stored already".
 pub async fn insert(session: &Session, rows: &[NewRow<'_>]) -> Result<Vec<Seq>, StoreError> {
-    let mut heads: Vec<Conversation> = Vec::new();
-    let mut counts: std::collections::HashMap<Conversation, (i32, i64)> = std::collections::HashMap::new();
-    let (mut places, mut ranks) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
-    for row in rows {
-        let (place, rank) = counts.entry(row.conversation).or_insert_with(|| {
-            heads.push(row.conversation);
-            (heads.len() as i32, 0)
-        });
-        *rank += 1;
-        places.push(*place);
-        ranks.push(*rank);
+    let places = Places::of(rows);
+    let columns = Columns::of(rows, &places);
+    let found = session.query(INSERT, &columns.params()).await?;
+    Ok(places.seqs(&found))
+}
+
+/// [`insert`], [`participate`] and [`lanes::mark`] as one transaction of its own. `may_begin` says whether a direct
+/// conversation may have nothing stored yet: then its two sides take part from the first one on.
+///
+/// # Errors
+/// As [`insert`]; nothing is changed then, or, if the connection broke in it, nothing or all.
+pub async fn insert_all(
+    session: &Session,
+    rows: &[NewRow<'_>],
+    may_begin: impl Fn(&Conversation) -> bool,
+    marks: &[Mark],
+) -> Result<Vec<Seq>, StoreError> {
+    let places = Places::of(rows);
+    let columns = Columns::of(rows, &places);
+    let (mut users, mut at): (Vec<i64>, Vec<i32>) = (Vec::new(), Vec::new());
+    for (place, conversation) in (1..).zip(&places.conversations) {
+        if may_begin(conversation)
+            && let Conversation::Direct(low, high) = conversation
+        {
+            users.push(low.0);
+            at.push(place);
+            if high != low {
+                users.push(high.0);
+                at.push(place);
+            }
+        }
     }
-    let heads: Vec<String> = heads.iter().map(Conversation::to_string).collect();
-    let conversations: Vec<&str> = places.iter().map(|place| heads[*place as usize - 1].as_str()).collect();
-    let found = session
-        .query(
-            INSERT,
-            &[
-                &heads,
-                &conversations,
-                &places,
-                &ranks,
-                &column(rows, |row| row.sender.0),
-                &column(rows, |row| row.ts),
-                &column(rows, |row| row.kind),
-                &column(rows, |row| row.want),
-                &column(rows, |row| row.device),
-                &column(rows, |row| row.id),
-                &column(rows, |row| row.content),
-                &column(rows, |row| row.digest.as_slice()),
-                &column(rows, |row| row.version_sender),
-                &column(rows, |row| row.version_target),
-            ],
-        )
-        .await?;
-    let seqs: Vec<i64> = found.first().map(|row| row.get(0)).unwrap_or_default();
-    Ok(places.iter().zip(&ranks).map(|(place, rank)| Seq(seqs[*place as usize - 1] + rank)).collect())
+    let marks = lanes::Columns::of(marks);
+    let mut params = columns.params();
+    params.extend([&users as &(dyn ToSql + Sync), &at]);
+    params.extend(marks.params());
+    let found = session.query(INSERT_ALL, &params).await?;
+    Ok(places.seqs(&found))
+}
+
+/// The distinct conversations of a set of rows, and each row's place among its own's.
+struct Places {
+    conversations: Vec<Conversation>,
+    heads: Vec<String>,
+    place: Vec<i32>,
+    rank: Vec<i64>,
+}
+
+impl Places {
+    fn of(rows: &[NewRow<'_>]) -> Self {
+        let (mut conversations, mut counts) = (Vec::new(), HashMap::<Conversation, (i32, i64)>::new());
+        let (mut places, mut ranks) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
+        for row in rows {
+            let (place, rank) = counts.entry(row.conversation).or_insert_with(|| {
+                conversations.push(row.conversation);
+                (conversations.len() as i32, 0)
+            });
+            *rank += 1;
+            places.push(*place);
+            ranks.push(*rank);
+        }
+        let heads = conversations.iter().map(Conversation::to_string).collect();
+        Self { conversations, heads, place: places, rank: ranks }
+    }
+
+    /// From the conversations' newest before them, as the statement gives them.
+    fn seqs(&self, found: &[Row]) -> Vec<Seq> {
+        let before: Vec<i64> = found.first().map(|row| row.get(0)).unwrap_or_default();
+        self.place
+            .iter()
+            .zip(&self.rank)
+            .map(|(place, rank)| Seq(before[*place as usize - 1] + rank))
+            .collect()
+    }
+}
+
+/// The first fourteen parameters of both statements.
+struct Columns<'a> {
+    places: &'a Places,
+    conversations: Vec<&'a str>,
+    senders: Vec<i64>,
+    ts: Vec<i64>,
+    kinds: Vec<i16>,
+    wants: Vec<i16>,
+    devices: Vec<&'a str>,
+    ids: Vec<&'a str>,
+    contents: Vec<&'a str>,
+    digests: Vec<&'a [u8]>,
+    versions_sender: Vec<Option<i64>>,
+    versions_target: Vec<Option<i64>>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(rows: &'a [NewRow<'a>], places: &'a Places) -> Self {
+        Self {
+            places,
+            conversations: places.place.iter().map(|at| places.heads[*at as usize - 1].as_str()).collect(),
+            senders: column(rows, |row| row.sender.0),
+            ts: column(rows, |row| row.ts),
+            kinds: column(rows, |row| row.kind),
+            wants: column(rows, |row| row.want),
+            devices: column(rows, |row| row.device),
+            ids: column(rows, |row| row.id),
+            contents: column(rows, |row| row.content),
+            digests: column(rows, |row| row.digest.as_slice()),
+            versions_sender: column(rows, |row| row.version_sender),
+            versions_target: column(rows, |row| row.version_target),
+        }
+    }
+
+    fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
+        vec![
+            &self.places.heads,
+            &self.conversations,
+            &self.places.place,
+            &self.places.rank,
+            &self.senders,
+            &self.ts,
+            &self.kinds,
+            &self.wants,
+            &self.devices,
+            &self.ids,
+            &self.contents,
+            &self.digests,
+            &self.versions_sender,
+            &self.versions_target,
+        ]
+    }
 }
 
 fn column<'a, T>(rows: &'a [NewRow<'a>], value: impl Fn(&'a NewRow<'a>) -> T) -> Vec<T> {
