@@ -10,7 +10,7 @@
 //! | `party`, `open` | what one user writes and sees, and how it is judged |
 //! | `run`, `meter`, `histogram`, `cpu`, `memory` | time, latencies, and what the processes use |
 //! | `talk`, `pairs` | `throughput` and `latency` |
-//! | `group`, `offline`, `storm`, `idle`, `wide` | the modes of these names |
+//! | `group`, `offline`, `storm`, `idle`, `wide`, `grow` | the modes of these names |
 //! | `overload` | a mode of its own, over minutes |
 //! | `report`, `versions`, `plot` | the line, and the picture |
 
@@ -18,6 +18,7 @@ mod bare;
 mod cpu;
 mod door;
 mod group;
+mod grow;
 mod histogram;
 mod idle;
 mod memory;
@@ -39,8 +40,9 @@ mod wide;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::{pairs::Drive, place::Place, report::Line};
 use crate::record::Kind;
@@ -129,6 +131,8 @@ pub enum Mode {
     Idle(idle::Idle),
     /// A user with thousands of conversations, a few of them with news, logs in.
     Wide(wide::Wide),
+    /// Fill the database, for other modes to run on; then some users log in and ask what they are owed.
+    Grow(grow::Grow),
     /// Open loop at a multiple of the capacity, which is measured first; some receivers are slow. Prints each process's
     /// memory.
     Overload(overload::Overload),
@@ -144,10 +148,20 @@ pub async fn run(options: Options) -> Result<String> {
     let place = Place::open(&options).await?;
     let told = tokio::select! {
         told = drive(&options, &place) => told,
-        stopped = tokio::signal::ctrl_c() => stopped.map_err(Into::into).and(Err(anyhow::anyhow!("interrupted"))),
+        stopped = stopped() => stopped.and_then(|()| bail!("interrupted")),
     };
     let closed = place.close().await;
     told.and_then(|line| closed.map(|()| line))
+}
+
+/// By a signal: a stack of the run's own is ended all the same.
+async fn stopped() -> Result<()> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = terminated.recv() => {}
+    }
+    Ok(())
 }
 
 async fn drive(options: &Options, place: &Place) -> Result<String> {
@@ -163,6 +177,7 @@ async fn drive(options: &Options, place: &Place) -> Result<String> {
         Mode::Storm(storm) => storm::drive(options, &storm, place).await,
         Mode::Idle(idle) => idle::drive(options, &idle, place).await,
         Mode::Wide(wide) => wide::drive(options, &wide, place).await,
+        Mode::Grow(grow) => grow::drive(options, &grow, place).await,
         Mode::Overload(overload) => overload::drive(options, &overload, place).await,
     }
 }

@@ -113,7 +113,7 @@ impl Meter {
 
     /// When the second that goes on is over.
     pub fn next(&self) -> u64 {
-        self.since + SECOND
+        self.began + ((self.since - self.began) / SECOND + 1) * SECOND
     }
 
     /// A second is over: it is kept, and shown as progress.
@@ -121,7 +121,7 @@ impl Meter {
         let long = now.saturating_sub(self.since).max(1) as f64 / 1e6;
         let second = Second {
             at: now.saturating_sub(self.began) as f64 / 1e6,
-            counts: self.counts(now - 1),
+            counts: self.counts(now - SECOND / 2),
             acked: self.acked_now.count() as f64 / long,
             shown: self.shown_now as f64 / long,
             p50: self.acked_now.ms(0.5),

@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::tally::{Sum, Tally};
 use super::{
-    Options, memory,
+    Options, line as new_line, memory,
     pairs::Drive,
     people::{self, Person},
     place::Place,
@@ -132,8 +132,7 @@ pub async fn drive(options: &Options, overload: &Overload, place: &Place) -> Res
 
     let sum = Sum::of(&tallies);
     let a_second = |count: u64| (count as f64 / seconds).round();
-    Ok(json!({
-        "mode": "overload",
+    let figures = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pairs": options.pairs,
         "body": options.body,
@@ -158,8 +157,10 @@ pub async fn drive(options: &Options, overload: &Overload, place: &Place) -> Res
         "refused": sum.refused,
         "cut": sum.cut,
         "rss_mib": curves.figures(seconds),
-    })
-    .to_string())
+    });
+    let mut line = new_line("overload", options, place).await?;
+    line.put_all(figures);
+    Ok(line.finish())
 }
 
 /// Messages a second in a closed loop.

@@ -39,26 +39,42 @@ pub struct Person {
     pub from: Option<IpAddr>,
 }
 
-/// Makes so many, new ones each time: their conversations are empty. They go to the
-/// edges in turn, the two of a pair to different ones where there are two.
+/// Makes so many, new ones each time: their conversations are empty. They go to the edges in turn, the two of a pair to
+/// different ones where there are two.
 ///
 /// # Errors
 /// When PostgreSQL does not take them.
 pub async fn make(database: &Client, count: usize, edges: &[Edge]) -> Result<Vec<Person>> {
-    let run = SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros().to_string();
-    let mut people = Vec::with_capacity(count);
-    while people.len() < count {
-        let some = AT_ONCE.min(count - people.len());
-        let (first, last) = (people.len() as i64 + 1, (people.len() + some) as i64);
+    let run = run()?;
+    let mut ids: Vec<i64> = Vec::with_capacity(count);
+    while ids.len() < count {
+        let (first, last) = (ids.len() as i64 + 1, (ids.len() + AT_ONCE).min(count) as i64);
         let rows = database.query(USERS, &[&run, &first, &last]).await.context("making users")?;
-        let users: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
-        let tokens = tokens(some)?;
+        let made: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
+        // As if each had been there before.
+        database.execute(DEVICES, &[&made, &DEVICE]).await.context("giving them devices")?;
+        ids.extend(made);
+    }
+    with_tokens(database, ids, edges).await
+}
+
+/// A beginning for phones that no other run has.
+pub fn run() -> Result<String> {
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros().to_string())
+}
+
+/// Gives users that there are tokens, and places at the edges.
+///
+/// # Errors
+/// When PostgreSQL does not take them.
+pub async fn with_tokens(database: &Client, users: Vec<i64>, edges: &[Edge]) -> Result<Vec<Person>> {
+    let mut people = Vec::with_capacity(users.len());
+    for some in users.chunks(AT_ONCE) {
+        let tokens = tokens(some.len())?;
         let digests: Vec<TokenDigest> = tokens.iter().map(|token| TokenDigest::of(token)).collect();
         let digests: Vec<&str> = digests.iter().map(TokenDigest::as_str).collect();
-        database.execute(SESSIONS, &[&digests, &users, &DEVICE]).await.context("giving them tokens")?;
-        // As if each had been there before.
-        database.execute(DEVICES, &[&users, &DEVICE]).await.context("giving them devices")?;
-        for (user, token) in users.into_iter().zip(tokens) {
+        database.execute(SESSIONS, &[&digests, &some, &DEVICE]).await.context("giving users tokens")?;
+        for (user, token) in some.iter().zip(tokens) {
             let number = people.len();
             let edge = (number / 2 + number % 2) % edges.len();
             let from = loopback(edges[edge].tcp.ip()).then(|| source(number));

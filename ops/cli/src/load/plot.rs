@@ -12,17 +12,18 @@ use super::{
     meter::{Meter, Second},
 };
 
-const WIDTH: f64 = 1000.0;
+const WIDTH: f64 = 1020.0;
 const HEIGHT: f64 = 380.0;
 /// The panels' upper edge and height, the first one's left edge and width, the second one's.
 const TOP: f64 = 64.0;
 const TALL: f64 = 250.0;
 const LEFT: (f64, f64) = (70.0, 410.0);
-const RIGHT: (f64, f64) = (560.0, 410.0);
+const RIGHT: (f64, f64) = (570.0, 430.0);
 /// Bars to a tenfold of the distribution.
-const FINE: f64 = 16.0;
+const FINE: f64 = 20.0;
 
 const STYLE: &str = "
+  .paper { fill: #ffffff }
   text { font: 13px system-ui, sans-serif; fill: #24292f }
   .title { font-size: 15px; font-weight: 600 }
   .grid { stroke: #24292f; stroke-opacity: .15 }
@@ -33,6 +34,7 @@ const STYLE: &str = "
   .p999 { stroke: #8250df; fill: none; stroke-width: 2 }
   .bar { fill: #0969da; fill-opacity: .65 }
   @media (prefers-color-scheme: dark) {
+    .paper { fill: #0d1117 }
     text { fill: #e6edf3 }
     .grid, .axis { stroke: #e6edf3 }
     .warm { fill: #e6edf3 }
@@ -67,10 +69,11 @@ impl<'a> Plot<'a> {
     fn svg(&self) -> String {
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">\n\
-             <title>{0}: latency over time, and its distribution</title>\n<style>{STYLE}</style>\n",
+             <title>{0}: how long messages took over time, and all of them</title>\n<style>{STYLE}</style>\n",
             self.title
         );
-        text(&mut svg, LEFT.0, 24.0, "start", "title", &format!("{}: latency, due to stored", self.title));
+        put(&mut svg, format_args!("<rect class=\"paper\" width=\"100%\" height=\"100%\"/>"));
+        text(&mut svg, LEFT.0, 24.0, "start", "title", &format!("{}: from due to stored", self.title));
         self.over_time(&mut svg);
         self.distribution(&mut svg);
         svg.push_str("</svg>\n");
@@ -105,11 +108,9 @@ impl<'a> Plot<'a> {
             text(svg, x(at), TOP + TALL + 18.0, "middle", "", &number(at));
         }
         for (class, value) in [("p50", Second::p50 as fn(&Second) -> f64), ("p99", Second::p99)] {
-            let points: Vec<String> = self
-                .seconds
-                .iter()
-                .map(|second| format!("{:.1},{:.1}", x(second.at), y(value(second))))
-                .collect();
+            let seconds = self.seconds.iter().filter(|second| second.acked > 0.0);
+            let points: Vec<String> =
+                seconds.map(|second| format!("{:.1},{:.1}", x(second.at), y(value(second)))).collect();
             put(svg, format_args!("<polyline class=\"{class}\" points=\"{}\"/>", points.join(" ")));
         }
         frame(svg, LEFT);
@@ -130,8 +131,8 @@ impl<'a> Plot<'a> {
         let filled: Vec<_> = self.all.filled().collect();
         // Below a hundredth of a millisecond nothing is told apart.
         let decade = |ms: f64| ms.max(0.01).log10();
-        let low = filled.first().map_or(-1.0, |bucket| decade(bucket.0).floor());
-        let high = filled.last().map_or(1.0, |bucket| decade(bucket.1).ceil()).max(low + 1.0);
+        let low = filled.first().map_or(-1.0, |bucket| round(bucket.0, false));
+        let high = filled.last().map_or(1.0, |bucket| round(bucket.1, true)).max(low + 0.3);
         let mut bars = vec![0; ((high - low) * FINE) as usize + 1];
         for (from, to, count) in filled {
             let at = (decade((from + to) / 2.0) - low) * FINE;
@@ -148,8 +149,12 @@ impl<'a> Plot<'a> {
             let percent = tick as f64 * step;
             across(svg, RIGHT, y(percent), &number(percent));
         }
-        for tick in low as i32..=high as i32 {
-            text(svg, x(f64::from(tick)), TOP + TALL + 18.0, "middle", "", &number(10f64.powi(tick)));
+        for tick in
+            (low.floor() as i32..=high.ceil() as i32).flat_map(|power| ROUND.map(|ms| ms * 10f64.powi(power)))
+        {
+            if (low - 0.001..=high + 0.001).contains(&decade(tick)) {
+                text(svg, x(decade(tick)), TOP + TALL + 18.0, "middle", "", &number(tick));
+            }
         }
         for (at, count) in bars.into_iter().enumerate().filter(|(_, count)| *count > 0) {
             let (from, to) = (x(low + at as f64 / FINE), x(low + (at + 1) as f64 / FINE).min(left + wide));
@@ -173,15 +178,8 @@ impl<'a> Plot<'a> {
             );
         }
         frame(svg, RIGHT);
-        text(
-            svg,
-            left + wide / 2.0,
-            TOP + TALL + 40.0,
-            "middle",
-            "",
-            "milliseconds, each tenfold as wide as the next",
-        );
-        text(svg, left, TOP - 12.0, "start", "", "% of all");
+        text(svg, left + wide / 2.0, TOP + TALL + 40.0, "middle", "", "milliseconds, logarithmic");
+        text(svg, left - 8.0, TOP - 12.0, "end", "", "% of all");
         let names = [0.5, 0.99, 0.999].map(|quantile| number(self.all.ms(quantile)) + " ms");
         let entries = [("p50", "median "), ("p99", "99 % "), ("p999", "99.9 % ")];
         let named: Vec<(&str, String)> = entries
@@ -190,7 +188,7 @@ impl<'a> Plot<'a> {
             .map(|((class, name), value)| (*class, format!("{name}{value}")))
             .collect();
         let named: Vec<(&str, &str)> = named.iter().map(|(class, name)| (*class, name.as_str())).collect();
-        legend(svg, left + 60.0, TOP - 16.0, &named);
+        legend(svg, left, TOP - 16.0, &named);
     }
 }
 
@@ -244,8 +242,23 @@ fn legend(svg: &mut String, mut x: f64, y: f64, entries: &[(&str, &str)]) {
             ),
         );
         text(svg, x + 23.0, y + 4.0, "start", "", name);
-        x += 36.0 + name.chars().count() as f64 * 7.0;
+        x += 40.0 + name.chars().count() as f64 * 7.2;
     }
+}
+
+/// What an axis of powers names.
+const ROUND: [f64; 3] = [1.0, 2.0, 5.0];
+
+/// The power of ten of the next such one, up or down.
+fn round(ms: f64, up: bool) -> f64 {
+    let power = ms.max(0.01).log10().floor();
+    let steps = [1.0, 2.0, 5.0, 10.0].map(|times| times * 10f64.powf(power));
+    let found = if up {
+        steps.into_iter().find(|step| *step >= ms)
+    } else {
+        steps.into_iter().rev().find(|step| *step <= ms)
+    };
+    found.unwrap_or(steps[0]).log10()
 }
 
 /// 1, 2 or 5 times a power of ten, at least this much.

@@ -29,6 +29,13 @@ impl Line {
         self.0.insert(key.to_owned(), value.into());
     }
 
+    /// Every figure of an object.
+    pub fn put_all(&mut self, figures: Value) {
+        if let Value::Object(figures) = figures {
+            self.0.extend(figures);
+        }
+    }
+
     /// One figure, with two digits behind the point.
     pub fn figure(&mut self, key: &str, value: f64) {
         self.put(key, rounded(value));
