@@ -11,6 +11,10 @@ use tokio::process::Command;
 use super::Store;
 use crate::stack::find;
 
+/// How much memory its garbage collector lets it have. A full stream is read by eight lanes, and what they read is kept for
+/// a while: without a limit that came to 2.1 GiB for a stream of 1 GiB, with this one to 0.7, at the same pace.
+const MEMORY: (&str, &str) = ("GOMEMLIMIT", "768MiB");
+
 /// A NATS server's folder, port and program.
 #[derive(Clone, Debug)]
 pub struct Nats {
@@ -59,6 +63,10 @@ impl Nats {
     pub(super) fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.arg("--config").arg(self.config()).stdin(Stdio::null()).current_dir(&self.dir);
+        let (name, limit) = MEMORY;
+        if std::env::var_os(name).is_none() {
+            command.env(name, limit);
+        }
         command
     }
 
