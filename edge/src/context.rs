@@ -5,16 +5,17 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use shared::{ids::NodeId, message::parse};
+use shared::{ids::NodeId, message::parse, subject::Subjects};
 use tokio::sync::Semaphore;
 
 use crate::{
-    calls::{Calls, logins::Logins, notes::Notes},
-    config::Limits,
+    calls::{Calls, ask::Ask, logins::Logins, notes::Notes},
+    config::{EdgeConfig, Limits},
     metric::Metrics,
     node::epoch::Epochs,
-    publisher::Publisher,
+    publisher::{Publisher, Settings, sink::Sink},
     registry::Registry,
+    vital::Vital,
 };
 
 /// Backlog reads of a node under way at a time; others wait. Keeps a resync of all sessions from burying the workers.
@@ -49,7 +50,47 @@ pub struct Context {
     pub draining: AtomicBool,
 }
 
+/// Where accepted frames and questions to the workers go: the broker in earnest.
+pub type Ways = (Arc<dyn Sink>, Arc<dyn Ask>);
+
 impl Context {
+    /// One by this configuration, whose clients are told to come to `server` and `port`. Its tasks begin.
+    pub fn new(
+        config: &EdgeConfig,
+        (sink, ask): Ways,
+        subjects: &Subjects,
+        node: &NodeId,
+        (server, port): (&str, u16),
+        vital: &Vital,
+    ) -> Self {
+        let (metrics, registry) = (Metrics::new(), Arc::new(Registry::default()));
+        let settings = Settings {
+            lanes: config.nats.lanes,
+            batch_bytes: config.publisher.batch_bytes,
+            queue_frames: config.publisher.queue_frames,
+            in_flight: config.publisher.in_flight,
+            timeout: config.publisher.timeout_seconds.get(),
+            unpublished: config.limits.unpublished,
+        };
+        let (timeout, http) = (config.rpc.timeout_seconds.get(), config.rpc.http_timeout_seconds.get());
+        let calls =
+            Calls::new(ask, subjects.clone(), timeout, http).with_attempts(config.rpc.attempt_ms.get());
+        Self {
+            node: node.clone(),
+            limits: config.limits.clone(),
+            parse: config.limits.frame(),
+            publisher: Publisher::start(sink, registry.clone(), subjects, node, settings, &metrics, vital),
+            registry,
+            logins: Logins::start(calls.clone(), node.clone(), server.to_owned(), port, vital),
+            calls,
+            notes: Notes::new(metrics.clone()),
+            epochs: Epochs::default(),
+            metrics,
+            backlog_reads: Semaphore::new(BACKLOG_READS),
+            draining: AtomicBool::new(false),
+        }
+    }
+
     /// Whether it takes no new sessions.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)

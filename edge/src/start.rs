@@ -3,7 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
-    sync::{Arc, atomic::AtomicBool, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
 };
 
 use futures::future::{BoxFuture, FutureExt};
@@ -12,23 +12,20 @@ use shared::{
     subject::Subjects,
     telemetry,
 };
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     broker::Broker,
-    calls::{Calls, logins::Logins, notes::Notes},
     config::EdgeConfig,
-    context::{BACKLOG_READS, Context},
+    context::{Context, Ways},
     deliver::Deliver,
     drain::{DrainOutcome, Draining},
     http::{HttpState, limits::Limits as HttpLimits, peer::Proxies},
     listener,
-    metric::Metrics,
     node::{self, Pulse, epoch::Epochs, peers, seen},
-    publisher::{self, Publisher, sink::Stream},
+    publisher::sink::Stream,
     ready::Readiness,
-    registry::Registry,
     vital::Vital,
 };
 
@@ -157,7 +154,9 @@ pub async fn start_on(
     // Subscribed before anyone hears of this node.
     let subscription = broker.client().subscribe(subjects.node(&node)).await?;
     let vital = Vital::new(shutdown.clone());
-    let context = Arc::new(context(&config, &broker, &subjects, &node, (&server, port), &vital));
+    let ways: Ways =
+        (Arc::new(Stream::new(broker.clone(), subjects.stream())), Arc::new(broker.client().clone()));
+    let context = Arc::new(Context::new(&config, ways, &subjects, &node, (&server, port), &vital));
     let ready = Readiness::default();
 
     let (rest, notes_end) = (CancellationToken::new(), CancellationToken::new());
@@ -221,44 +220,6 @@ pub async fn start_on(
         vital,
         join,
     })
-}
-
-fn context(
-    config: &EdgeConfig,
-    broker: &Broker,
-    subjects: &Subjects,
-    node: &NodeId,
-    (server, port): (&str, u16),
-    vital: &Vital,
-) -> Context {
-    let metrics = Metrics::new();
-    let settings = publisher::Settings {
-        lanes: config.nats.lanes,
-        batch_bytes: config.publisher.batch_bytes,
-        queue_frames: config.publisher.queue_frames,
-        in_flight: config.publisher.in_flight,
-        timeout: config.publisher.timeout_seconds.get(),
-        unpublished: config.limits.unpublished,
-    };
-    let stream = Arc::new(Stream::new(broker.clone(), subjects.stream()));
-    let registry = Arc::new(Registry::default());
-    let (timeout, http_timeout) = (config.rpc.timeout_seconds.get(), config.rpc.http_timeout_seconds.get());
-    let calls = Calls::new(Arc::new(broker.client().clone()), subjects.clone(), timeout, http_timeout)
-        .with_attempts(config.rpc.attempt_ms.get());
-    Context {
-        node: node.clone(),
-        limits: config.limits.clone(),
-        parse: config.limits.frame(),
-        publisher: Publisher::start(stream, registry.clone(), subjects, node, settings, &metrics, vital),
-        registry,
-        logins: Logins::start(calls.clone(), node.clone(), server.to_owned(), port, vital),
-        calls,
-        notes: Notes::new(metrics.clone()),
-        epochs: Epochs::default(),
-        metrics,
-        backlog_reads: Semaphore::new(BACKLOG_READS),
-        draining: AtomicBool::new(false),
-    }
 }
 
 fn http_limits(config: &EdgeConfig) -> HttpLimits {

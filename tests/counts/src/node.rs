@@ -5,30 +5,19 @@ use std::{
     collections::VecDeque,
     io,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    sync::{Arc, Mutex, PoisonError},
     task::{Context as Task, Poll, Waker},
     time::Duration,
 };
 
 use bytes::Bytes;
 use edge::{
-    calls::{
-        Calls,
-        ask::{Ask, AskError, Reply},
-        logins::Logins,
-        notes::Notes,
-    },
+    calls::ask::{Ask, AskError, Reply},
     config::EdgeConfig,
-    context::{BACKLOG_READS, Context},
+    context::{Context, Ways},
     deliver::Deliver,
-    metric::Metrics,
-    node::epoch::Epochs,
     outbox::Outbox,
-    publisher::{
-        Publisher, Settings,
-        sink::{Found, Sink},
-    },
-    registry::Registry,
+    publisher::sink::{Found, Sink},
     session::{driver::Session, end::End, login::Begun, wire::Wire},
     vital::Vital,
 };
@@ -38,7 +27,7 @@ use shared::{
     ids::{Seq, UserId},
     subject::Subjects,
 };
-use tokio::{runtime::Builder, sync::Semaphore};
+use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -272,39 +261,8 @@ impl Sink for Silent {
 
 /// As the edge makes it by its default settings.
 fn context() -> Arc<Context> {
-    let config = EdgeConfig::default();
-    let (node, metrics, vital) = (node(UserId(1)), Metrics::new(), Vital::new(CancellationToken::new()));
-    let (subjects, registry) = (Subjects::new("im"), Arc::new(Registry::default()));
-    let settings = Settings {
-        lanes: config.nats.lanes,
-        batch_bytes: config.publisher.batch_bytes,
-        queue_frames: config.publisher.queue_frames,
-        in_flight: config.publisher.in_flight,
-        timeout: config.publisher.timeout_seconds.get(),
-        unpublished: config.limits.unpublished,
-    };
-    let timeout = config.rpc.timeout_seconds.get();
-    let calls = Calls::new(Arc::new(Silent), subjects.clone(), timeout, timeout);
-    Arc::new(Context {
-        parse: config.limits.frame(),
-        publisher: Publisher::start(
-            Arc::new(Silent),
-            registry.clone(),
-            &subjects,
-            &node,
-            settings,
-            &metrics,
-            &vital,
-        ),
-        registry,
-        logins: Logins::start(calls.clone(), node.clone(), String::new(), 0, &vital),
-        calls,
-        notes: Notes::new(metrics.clone()),
-        epochs: Epochs::default(),
-        metrics,
-        backlog_reads: Semaphore::new(BACKLOG_READS),
-        draining: AtomicBool::new(false),
-        limits: config.limits,
-        node,
-    })
+    let (node, vital) = (node(UserId(1)), Vital::new(CancellationToken::new()));
+    let (config, subjects) = (EdgeConfig::default(), Subjects::new("im"));
+    let ways: Ways = (Arc::new(Silent), Arc::new(Silent));
+    Arc::new(Context::new(&config, ways, &subjects, &node, ("127.0.0.1", 1987), &vital))
 }
