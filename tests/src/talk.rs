@@ -86,7 +86,7 @@ impl Talk {
                 continue;
             };
             let Got::Entry(entry) = got else { panic!("expected an ack, found {got:?}") };
-            let seq = entry["a"]["seq"].as_integer().unwrap();
+            let Some(seq) = entry["a"]["seq"].as_integer() else { panic!("no place in {entry:?}") };
             must_be(&stored(&format!("m{seq}"), seq), &entry);
             assert!((1..=self.seq).contains(&seq), "an ack of {seq}, which was never sent");
             // One that is not open any more is of a chunk that another worker replayed.
