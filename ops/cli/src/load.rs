@@ -80,6 +80,9 @@ pub struct Options {
     /// How receivers acknowledge.
     #[arg(long, global = true, value_enum, default_value_t = Acks::Each)]
     pub acks: Acks,
+    /// For how long an acknowledgement waits for others to go with it, milliseconds; 64 never wait.
+    #[arg(long, global = true, default_value_t = 250, value_name = "MS")]
+    pub ack_ms: u64,
     /// Decides whatever is left to chance: in which order users write, connect or have news.
     #[arg(long, global = true, default_value_t = 1)]
     pub seed: u64,

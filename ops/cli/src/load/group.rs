@@ -60,9 +60,7 @@ pub async fn drive(options: &Options, group: &Group, place: &Place) -> Result<St
     let (measured, room) = blocking(move || {
         let mut engine = Engine::new()?;
         let text = "x".repeat(settings.body);
-        let drive = Drive::Open { rate: beside };
-        let first = engine.lines() + members;
-        let pair = Pairs::new(first, &people[members..], &text, drive, settings.acks, settings.seed);
+        let pair = Pairs::new(members, &people[members..], Drive::Open { rate: beside }, &settings);
         let of = Whose::Group(id);
         let mut room = Room {
             sender: Sender::new(Letter::new(of, &text)),
@@ -70,7 +68,7 @@ pub async fn drive(options: &Options, group: &Group, place: &Place) -> Result<St
             window,
             acks: settings.acks,
             stopped: false,
-            lingering: Lingering::default(),
+            lingering: Lingering::new(&settings),
             meter: Meter::new(false),
             cut: 0,
             pair,

@@ -15,7 +15,7 @@ use super::{
 };
 
 /// What `simple-im load idle` takes beside what every load does: `--warm` seconds after the last login memory is looked
-/// at, and CPU over the `--secs` that follow.
+/// at, and CPU over the `--secs` that follow. The stack should have done nothing before.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Idle {
     /// Sessions, all on the stack's first edge. Fewer where this process may not have as many files.
@@ -50,7 +50,8 @@ pub async fn drive(options: &Options, idle: &Idle, place: &Place) -> Result<Stri
     line.put("sessions", sessions);
     line.put("edge_bytes_before", before);
     line.put("edge_bytes_after", after);
-    line.put("edge_bytes_per_session", (after.saturating_sub(before) as f64 / sessions as f64).round());
+    // On an edge that had more to do before it may be less than nothing: what it had then is given back meanwhile.
+    line.put("edge_bytes_per_session", ((after as f64 - before as f64) / sessions as f64).round());
     line.figure("edge_cpu_percent", spent as f64 / seconds / 10_000.0);
     line.figure("seconds", seconds);
     line.put("logins_per_s", entered.per_second().round());

@@ -72,7 +72,7 @@ pub async fn drive(options: &Options, offline: &Offline, place: &Place) -> Resul
         stored.seconds = seconds(storing.began, storing.last);
 
         say("all come back");
-        let mut fetching = Fetching::new(engine.lines(), &people, &away, storing.acked(), settings.acks);
+        let mut fetching = Fetching::new(engine.lines(), &people, &away, storing.acked(), &settings);
         let began = run::begin(&mut engine, &mut fetching);
         let from = Started::now(&engine, &mut fetching, &stack);
         let entered = door::enter(&mut engine, &away, &edges, Manner::Storm(wanted.at_once), &mut fetching)?;
@@ -80,8 +80,8 @@ pub async fn drive(options: &Options, offline: &Offline, place: &Place) -> Resul
         let mut fetched = from.until_now(&engine, &mut fetching, &stack);
         fetched.seconds = seconds(began, fetching.last);
         // What lingers is acknowledged.
-        let now = engine.now();
-        run::go_on(&mut engine, &mut fetching, now + 200_000)?;
+        let later = engine.now() + settings.ack_ms * 1_000 + 100_000;
+        run::go_on(&mut engine, &mut fetching, later)?;
         Ok((storing, stored, fetching, fetched, entered))
     })
     .await?;
@@ -249,7 +249,7 @@ struct Fetching {
 }
 
 impl Fetching {
-    fn new(first: usize, people: &[Person], away: &[Person], expected: u64, acks: Acks) -> Self {
+    fn new(first: usize, people: &[Person], away: &[Person], expected: u64, options: &Options) -> Self {
         let receiver = |user: usize| {
             let from = Whose::User(people[user % people.len()].user);
             Receiver::with(from, ids_of(user, people.len(), away.len()))
@@ -259,8 +259,8 @@ impl Fetching {
             receivers: (0..away.len()).map(receiver).collect(),
             whose: Vec::new(),
             expected,
-            acks,
-            lingering: Lingering::default(),
+            acks: options.acks,
+            lingering: Lingering::new(options),
             lines: vec![0; away.len()],
             meter: Meter::new(false),
             last: 0,

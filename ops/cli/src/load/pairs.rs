@@ -5,7 +5,7 @@ use std::io;
 use shared::seeded::Random;
 
 use super::{
-    Acks,
+    Acks, Options,
     bare::{
         Engine, Got, Play,
         write::{Letter, Place},
@@ -40,7 +40,8 @@ pub struct Pairs {
     pairs: Vec<(Sender, Receiver)>,
     /// In which order an open loop lets them write.
     order: Vec<usize>,
-    began: u64,
+    /// When the run began; before that nobody writes.
+    began: Option<u64>,
     sent: u64,
     stopped: bool,
     lingering: Lingering,
@@ -51,43 +52,44 @@ pub struct Pairs {
 
 impl Pairs {
     /// Those whose lines begin at `first`, two by two of `people`.
-    pub fn new(first: usize, people: &[Person], text: &str, drive: Drive, acks: Acks, seed: u64) -> Self {
+    pub fn new(first: usize, people: &[Person], drive: Drive, options: &Options) -> Self {
+        let text = "x".repeat(options.body);
         let pairs: Vec<_> = people
             .chunks_exact(2)
             .map(|pair| {
-                let sender = Sender::new(Letter::new(Place::User(pair[1].user), text));
+                let sender = Sender::new(Letter::new(Place::User(pair[1].user), &text));
                 (sender, Receiver::new(Place::User(pair[0].user)))
             })
             .collect();
         let mut order: Vec<usize> = (0..pairs.len()).collect();
-        Random::new(seed).shuffle(&mut order);
+        Random::new(options.seed).shuffle(&mut order);
         Self {
             first,
             drive,
-            acks,
+            acks: options.acks,
             pairs,
             order,
-            began: 0,
+            began: None,
             sent: 0,
             stopped: false,
-            lingering: Lingering::default(),
+            lingering: Lingering::new(options),
             meter: Meter::new(matches!(drive, Drive::Open { .. })),
             cut: 0,
         }
     }
 
     /// When the open loop's next message is due.
-    fn scheduled(&self, rate: f64) -> u64 {
-        self.began + (self.sent as f64 * 1e6 / rate) as u64
+    fn scheduled(&self, began: u64, rate: f64) -> u64 {
+        began + (self.sent as f64 * 1e6 / rate) as u64
     }
 
     fn write_what_is_due(&mut self, engine: &mut Engine, now: u64) -> u64 {
-        let Drive::Open { rate } = self.drive else { return u64::MAX };
+        let (Drive::Open { rate }, Some(began)) = (self.drive, self.began) else { return u64::MAX };
         if self.stopped || self.pairs.is_empty() {
             return u64::MAX;
         }
         loop {
-            let due = self.scheduled(rate);
+            let due = self.scheduled(began, rate);
             if due > now {
                 return due;
             }
@@ -147,7 +149,7 @@ impl Play for Pairs {
 
 impl Scene for Pairs {
     fn begin(&mut self, engine: &mut Engine, now: u64) {
-        self.began = now;
+        self.began = Some(now);
         let Drive::Closed { window } = self.drive else { return };
         for (nth, (sender, _)) in self.pairs.iter_mut().enumerate() {
             engine.send(self.first + 2 * nth, |out| (0..window).for_each(|_| sender.write(now, out)));

@@ -6,13 +6,11 @@
 use std::{collections::VecDeque, ops::RangeInclusive};
 
 use super::{
-    Acks,
+    Acks, Options,
     bare::write::{self, Letter, Place},
     open::Open,
 };
 
-/// How long an acknowledgement waits for others, microseconds.
-const LINGER: u64 = 50_000;
 /// Deliveries that wait for their acknowledgement at most; servers pause at a thousand.
 const GATHERED: u64 = 64;
 
@@ -225,24 +223,33 @@ impl Receiver {
 }
 
 /// Who waits with acknowledgements, the longest first.
-#[derive(Debug, Default)]
-pub struct Lingering(VecDeque<(u64, usize)>);
+#[derive(Debug)]
+pub struct Lingering {
+    waiting: VecDeque<(u64, usize)>,
+    /// How long an acknowledgement waits for others, microseconds.
+    linger: u64,
+}
 
 impl Lingering {
+    /// As the options say.
+    pub fn new(options: &Options) -> Self {
+        Self { waiting: VecDeque::new(), linger: options.ack_ms * 1_000 }
+    }
+
     /// This one, since now.
     pub fn since(&mut self, at: u64, who: usize) {
-        self.0.push_back((at, who));
+        self.waiting.push_back((at, who));
     }
 
     /// Tells of each whose time is over, with the moment before which that is so; when the next one's is. One that has
     /// acknowledged meanwhile is told of all the same.
     pub fn until(&mut self, now: u64, mut over: impl FnMut(usize, u64)) -> u64 {
-        let long_ago = now.saturating_sub(LINGER);
-        while let Some((since, who)) = self.0.front().copied() {
+        let long_ago = now.saturating_sub(self.linger);
+        while let Some((since, who)) = self.waiting.front().copied() {
             if since > long_ago {
-                return since + LINGER;
+                return since + self.linger;
             }
-            self.0.pop_front();
+            self.waiting.pop_front();
             over(who, long_ago);
         }
         u64::MAX
@@ -349,6 +356,16 @@ mod tests {
         let mut expected = Vec::new();
         write::read(Place::User(1), 3 + GATHERED, &mut expected);
         assert_eq!((out, receiver.waiting()), (expected, None));
+    }
+
+    #[test]
+    fn whoever_lingered_is_told_of_in_turn() {
+        let mut lingering = Lingering { waiting: VecDeque::new(), linger: 100 };
+        assert_eq!(lingering.until(1_000, |_, _| panic!("nobody")), u64::MAX);
+        [(1_000, 7), (1_040, 8), (1_090, 7)].into_iter().for_each(|(at, who)| lingering.since(at, who));
+        let mut told = Vec::new();
+        assert_eq!(lingering.until(1_145, |who, before| told.push((who, before))), 1_190);
+        assert_eq!(told, [(7, 1_045), (8, 1_045)]);
     }
 
     #[test]

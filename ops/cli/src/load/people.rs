@@ -69,6 +69,7 @@ pub fn run() -> Result<String> {
 /// When PostgreSQL does not take them.
 pub async fn with_tokens(database: &Client, users: Vec<i64>, edges: &[Edge]) -> Result<Vec<Person>> {
     let mut people = Vec::with_capacity(users.len());
+    let others = SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_micros().to_be_bytes()[3];
     for some in users.chunks(AT_ONCE) {
         let tokens = tokens(some.len())?;
         let digests: Vec<TokenDigest> = tokens.iter().map(|token| TokenDigest::of(token)).collect();
@@ -77,7 +78,7 @@ pub async fn with_tokens(database: &Client, users: Vec<i64>, edges: &[Edge]) -> 
         for (user, token) in some.iter().zip(tokens) {
             let number = people.len();
             let edge = (number / 2 + number % 2) % edges.len();
-            let from = loopback(edges[edge].tcp.ip()).then(|| source(number));
+            let from = loopback(edges[edge].tcp.ip()).then(|| source(number, others));
             people.push(Person { user: user.cast_unsigned(), token, edge, from });
         }
     }
@@ -90,10 +91,10 @@ fn loopback(ip: IpAddr) -> bool {
     ip.is_ipv4() && ip.is_loopback()
 }
 
-/// Loopback addresses besides the servers' own, each for so many connections.
-fn source(number: usize) -> IpAddr {
+/// Loopback addresses besides the servers' own, each for so many connections, and others for another run.
+fn source(number: usize, run: u8) -> IpAddr {
     let last = u8::try_from(number / A_SOURCE % 250 + 1).unwrap_or(1);
-    IpAddr::V4(Ipv4Addr::new(127, 7, 0, last))
+    IpAddr::V4(Ipv4Addr::new(127, 7, run, last))
 }
 
 fn tokens(count: usize) -> Result<Vec<String>> {

@@ -20,6 +20,7 @@ impl Line {
         line.put("workers", workers);
         line.put("body", options.body);
         line.put("acks", options.acks.name());
+        line.put("ack_ms", options.ack_ms);
         line.put("versions", versions);
         line
     }

@@ -45,9 +45,7 @@ pub async fn drive(options: &Options, storm: &Storm, place: &Place) -> Result<St
     let (settings, stack, rate) = (options.clone(), place.stack.clone(), storm.rate);
     let (measured, entered, scene) = blocking(move || {
         let mut engine = Engine::new()?;
-        let text = "x".repeat(settings.body);
-        let drive = Drive::Open { rate };
-        let pairs = Pairs::new(0, &people, &text, drive, settings.acks, settings.seed);
+        let pairs = Pairs::new(0, &people, Drive::Open { rate }, &settings);
         let mut scene = Beside { pairs, lines: people.len(), cut: 0 };
         door::enter(&mut engine, &people, &edges, Manner::Calm, &mut scene)?;
         let before = door::enter(&mut engine, &coming, &edges, Manner::Calm, &mut scene)?;

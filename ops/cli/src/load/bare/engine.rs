@@ -123,6 +123,7 @@ impl Engine {
 
     /// Writes to a line, of its own accord. On one that is over it does nothing: its end was told, or will be.
     pub fn send(&mut self, line: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        debug_assert!(line < self.lines.len(), "line {line} was never opened");
         self.output.clear();
         write(&mut self.output);
         if let Some(line) = self.lines.get_mut(line) {
