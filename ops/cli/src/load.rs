@@ -86,7 +86,7 @@ pub struct Options {
     /// Decides whatever is left to chance: in which order users write, connect or have news.
     #[arg(long, global = true, default_value_t = 1)]
     pub seed: u64,
-    /// Draw latency over time and its distribution into this SVG file.
+    /// Draw latency over time and its distribution into this SVG file; for throughput, latency, group, storm and offline.
     #[arg(long, global = true, value_name = "FILE")]
     pub plot: Option<PathBuf>,
 }
