@@ -247,12 +247,13 @@ impl Committer {
         batches
     }
 
-    async fn balance(&mut self) -> Result<(), StoreError> {
-        let locks = ownership::read(self.session.client(), self.class).await?;
+    async fn balance(&mut self) -> Result<(), SessionEnd> {
+        let locks = ownership::read(self.session.client(), self.class).await.map_err(StoreError::from)?;
         let moves = locks.moves(self.shared.config.nats.lanes, self.offset);
         for lane in moves.take {
             let begun = Instant::now();
-            if ownership::try_take(self.session.client(), self.class, lane).await? {
+            let taken = ownership::try_take(self.session.client(), self.class, lane).await;
+            if taken.map_err(StoreError::from)? {
                 self.pull(lane);
                 Metric::WorkerTakeoverSeconds.histogram(&[]).record(begun.elapsed());
                 tracing::info!(lane = lane.0, "lane taken");
@@ -320,21 +321,24 @@ impl Committer {
     }
 
     /// Lets lanes go, once everything committed of them is confirmed and acknowledged.
-    async fn release(&mut self, going: &[Lane]) -> Result<(), StoreError> {
+    async fn release(&mut self, going: &[Lane]) -> Result<(), SessionEnd> {
         for lane in going {
             self.forget(*lane);
         }
         let finisher = self.finisher.clone();
         self.awake(finisher.idle()).await?;
         for lane in going {
-            ownership::release(self.session.client(), self.class, *lane).await?;
+            ownership::release(self.session.client(), self.class, *lane).await.map_err(StoreError::from)?;
             tracing::info!(lane = lane.0, "lane released");
         }
         Ok(())
     }
 
     /// Waits for something that may take long, with a sign of life towards PostgreSQL meanwhile.
-    pub(super) async fn awake<T>(&self, work: impl Future<Output = T>) -> Result<T, StoreError> {
+    ///
+    /// # Errors
+    /// PostgreSQL's; [`SessionEnd::Deaf`] where it waits for confirmations that cannot come.
+    pub(super) async fn awake<T>(&self, work: impl Future<Output = T>) -> Result<T, SessionEnd> {
         let mut signs = interval(self.shared.config.worker.balance_ms.get());
         signs.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut work = std::pin::pin!(work);
@@ -342,7 +346,12 @@ impl Committer {
             tokio::select! {
                 biased;
                 done = &mut work => return Ok(done),
-                _ = signs.tick() => drop(self.session.query("SELECT 1", &[]).await?),
+                _ = signs.tick() => {
+                    if self.shared.tools.deliveries.nodes().is_deaf() {
+                        return Err(SessionEnd::Deaf);
+                    }
+                    drop(self.session.query("SELECT 1", &[]).await?);
+                }
             }
         }
     }
@@ -356,7 +365,7 @@ impl Committer {
 
     async fn leave(&mut self) -> Result<(), SessionEnd> {
         let held: Vec<Lane> = self.lanes.keys().copied().collect();
-        Ok(self.release(&held).await?)
+        self.release(&held).await
     }
 }
 
