@@ -15,7 +15,7 @@
 //! | [`http`] | the HTTP API, answered by workers |
 //! | [`start`](mod@start), [`drain`] | putting a node together, and its ordered end |
 //! | [`vital`] | tasks without which the process is to end |
-//! | [`context`], [`metric`], [`ready`], [`backoff`] | what these share |
+//! | [`context`], [`metric`], [`ready`], [`backoff`], [`hash`] | what these share |
 
 pub mod backoff;
 pub mod broker;
@@ -24,6 +24,7 @@ pub mod config;
 pub mod context;
 pub mod deliver;
 pub mod drain;
+pub mod hash;
 pub mod http;
 pub mod listener;
 pub mod metric;

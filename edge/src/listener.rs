@@ -1,6 +1,14 @@
 //! Accepts connections, within a limit.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use shared::{
     command::Code,
@@ -10,7 +18,6 @@ use shared::{
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     task::{JoinError, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
@@ -25,7 +32,7 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 /// Accepts until `shutdown`; returns the connections still open. Capacity: `limits.connections`; one more is told so
 /// and closed.
 pub async fn run(listener: TcpListener, context: Arc<Context>, shutdown: CancellationToken) -> JoinSet<()> {
-    let permits = Arc::new(Semaphore::new(context.limits.connections.min(Semaphore::MAX_PERMITS)));
+    let room = Arc::new(Room { open: AtomicUsize::new(0), context: context.clone() });
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -44,7 +51,7 @@ pub async fn run(listener: TcpListener, context: Arc<Context>, shutdown: Cancell
                 continue;
             }
         };
-        let Ok(permit) = permits.clone().try_acquire_owned() else {
+        let Some(open) = room.take() else {
             context.metrics.refused_connections.increment(1);
             refuse(&stream);
             continue;
@@ -54,12 +61,7 @@ pub async fn run(listener: TcpListener, context: Arc<Context>, shutdown: Cancell
             continue;
         }
         context.metrics.opened.increment(1);
-        let open = Open::new(&context);
-        let (context, shutdown) = (context.clone(), shutdown.clone());
-        connections.spawn(async move {
-            connection::run(stream, ip(peer), context, shutdown).await;
-            drop((open, permit));
-        });
+        connections.spawn(connection::run(stream, ip(peer), context.clone(), shutdown.clone(), open));
     }
 }
 
@@ -93,19 +95,33 @@ fn ip(peer: SocketAddr) -> std::net::IpAddr {
     peer.ip().to_canonical()
 }
 
-/// Counts a connection as open until it is dropped, however its task ends.
+/// How many connections are open. One counter for all, since a permit of a semaphore would be twice as long in each.
 #[derive(Debug)]
-struct Open(Arc<Context>);
+struct Room {
+    open: AtomicUsize,
+    context: Arc<Context>,
+}
 
-impl Open {
-    fn new(context: &Arc<Context>) -> Self {
-        context.metrics.connections.increment(1.0);
-        Self(context.clone())
+impl Room {
+    /// A place for one connection more, if there is one.
+    fn take(self: &Arc<Self>) -> Option<Open> {
+        // The listener alone adds, so nobody else takes what it has found free.
+        if self.open.load(Ordering::Relaxed) >= self.context.limits.connections {
+            return None;
+        }
+        self.open.fetch_add(1, Ordering::Relaxed);
+        self.context.metrics.connections.increment(1.0);
+        Some(Open(self.clone()))
     }
 }
 
+/// Counts a connection as open until it is dropped, however its task ends.
+#[derive(Debug)]
+struct Open(Arc<Room>);
+
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.metrics.connections.decrement(1.0);
+        self.0.context.metrics.connections.decrement(1.0);
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }

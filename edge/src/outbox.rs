@@ -4,7 +4,6 @@
 //! reads its backlog; an answer lost so is asked for again by the client.
 
 use std::{
-    collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -90,8 +89,8 @@ pub struct Outbox {
 
 #[derive(Debug, Default)]
 struct State {
-    items: VecDeque<Item>,
-    bytes: usize,
+    items: Vec<Item>,
+    bytes: u32,
     behind: Option<&'static str>,
     close: Option<Close>,
     gone: bool,
@@ -106,7 +105,7 @@ struct State {
 #[must_use]
 pub struct Taken {
     /// In order of arrival.
-    pub items: VecDeque<Item>,
+    pub items: Vec<Item>,
     /// Something was dropped or may have been, before, between or after the items, and why: read the backlog, and
     /// know it before handling them. Whoever takes an item sees every drop before it: both change under one lock.
     pub behind: Option<&'static str>,
@@ -144,17 +143,16 @@ impl Outbox {
         if state.gone {
             return (true, None);
         }
-        let size = item.size();
+        let (size, held) = (item.size(), state.bytes as usize);
         let page = matches!(item, Item::Page(_));
         // Answers are held by their bytes alone: a client that sends fast gets thousands in one batch, and no backlog
         // brings one that was dropped.
         let counted = !matches!(item, Item::Answer { .. });
         // A page is never dropped: there is at most one, and the session waits for it.
-        let room =
-            page || ((!counted || state.items.len() < capacity) && state.bytes + size <= MAX_BYTES.max(size));
+        let room = page || ((!counted || state.items.len() < capacity) && held + size <= MAX_BYTES.max(size));
         if room {
-            state.bytes += size;
-            state.items.push_back(item);
+            state.bytes = u32::try_from(held + size).unwrap_or(u32::MAX);
+            state.items.push(item);
         } else {
             state.behind = Some("overflow");
         }

@@ -10,11 +10,14 @@ use std::{
 
 use shared::ids::UserId;
 
-use crate::outbox::{Close, Outbox};
+use crate::{
+    hash::ById,
+    outbox::{Close, Outbox},
+};
 
 const SHARDS: usize = 64;
 
-type Shard = HashMap<UserId, Vec<Arc<Outbox>>>;
+type Shard = HashMap<UserId, Vec<Arc<Outbox>>, ById>;
 
 /// All sessions of the node. Bounded by `limits.connections`.
 #[derive(Debug)]
@@ -50,7 +53,7 @@ impl Registry {
         sessions.push(session.clone());
         self.count.fetch_add(1, Ordering::Relaxed);
         drop(shard);
-        Entry { registry: self.clone(), session }
+        Entry { registry: Some(self.clone()), session }
     }
 
     /// Calls `each` for every session of a user; returns how many there are.
@@ -107,14 +110,22 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// A session's place in the registry: it leaves when this is dropped, however the session ends.
 #[derive(Debug)]
 pub struct Entry {
-    registry: Arc<Registry>,
+    /// `None` once it has left.
+    registry: Option<Arc<Registry>>,
     session: Arc<Outbox>,
 }
 
-impl Drop for Entry {
-    fn drop(&mut self) {
+impl Entry {
+    /// Whose place it is.
+    pub fn session(&self) -> &Arc<Outbox> {
+        &self.session
+    }
+
+    /// Leaves. False: it had.
+    pub fn leave(&mut self) -> bool {
+        let Some(registry) = self.registry.take() else { return false };
         let user = self.session.who.user;
-        let mut shard = self.registry.shard(user);
+        let mut shard = registry.shard(user);
         if let Some(sessions) = shard.get_mut(&user) {
             sessions.retain(|other| !Arc::ptr_eq(other, &self.session));
             if sessions.is_empty() {
@@ -122,8 +133,15 @@ impl Drop for Entry {
             }
         }
         drop(shard);
-        self.registry.count.fetch_sub(1, Ordering::Relaxed);
+        registry.count.fetch_sub(1, Ordering::Relaxed);
         self.session.gone();
+        true
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 

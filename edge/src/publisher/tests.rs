@@ -229,7 +229,7 @@ async fn who_asked_is_told_when_the_broker_holds_it() {
     asked.answer.send(Ok(())).unwrap();
     std::future::poll_fn(|task| session.poll_woken(task)).await;
     let items = session.take().items;
-    assert!(matches!(items.front(), Some(Item::Queued(id)) if id.as_str() == "m0"), "{items:?}");
+    assert!(matches!(items.first(), Some(Item::Queued(id)) if id.as_str() == "m0"), "{items:?}");
 }
 
 #[tokio::test]

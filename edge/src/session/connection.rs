@@ -1,7 +1,15 @@
 //! The task of one connection, from its accept to its end.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    net::IpAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{self, Poll, ready},
+    time::Duration,
+};
 
+use futures::future::{BoxFuture, FutureExt};
 use shared::frame::Decoder;
 use tokio_util::sync::CancellationToken;
 
@@ -16,13 +24,57 @@ use crate::context::Context;
 /// How long an ended connection may take to read what was written last.
 const FAREWELL: Duration = Duration::from_millis(500);
 
-/// Serves a connection until it ends. `shutdown` ends it only before its login; afterwards its outbox does.
-pub async fn run<W: Wire>(wire: W, peer: IpAddr, context: Arc<Context>, shutdown: CancellationToken) {
-    // Boxed, so that no idle session keeps the memory of its login.
-    let Some(mut session) = Box::pin(begin(wire, peer, context.clone(), shutdown)).await else { return };
-    let end = session.serve().await;
-    session.leave();
-    Box::pin(finish(session.wire(), end, &context)).await;
+/// Serves a connection until it ends, and keeps `guard` for so long. `shutdown` ends it only before its login;
+/// afterwards its outbox does.
+pub fn run<W: Wire, G>(
+    wire: W,
+    peer: IpAddr,
+    context: Arc<Context>,
+    shutdown: CancellationToken,
+    guard: G,
+) -> Connection<W, G> {
+    Connection { stage: Stage::Login(begin(wire, peer, context, shutdown).boxed()), _guard: guard }
+}
+
+/// One connection, as its task. Written by hand, so that an idle session has no other memory than its own in there: its
+/// login's has been given back, and of its end's there is none.
+#[derive(Debug)]
+pub struct Connection<W: Wire, G> {
+    stage: Stage<W>,
+    _guard: G,
+}
+
+enum Stage<W: Wire> {
+    Login(BoxFuture<'static, Option<Session<W>>>),
+    Serving(Session<W>),
+    Ending(BoxFuture<'static, ()>),
+    Over,
+}
+
+impl<W: Wire + Unpin, G: Unpin> Future for Connection<W, G> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        loop {
+            this.stage = match &mut this.stage {
+                Stage::Login(login) => ready!(login.poll_unpin(task)).map_or(Stage::Over, Stage::Serving),
+                Stage::Serving(session) => {
+                    let end = ready!(session.poll_serve(task));
+                    session.leave();
+                    match std::mem::replace(&mut this.stage, Stage::Over) {
+                        Stage::Serving(session) => Stage::Ending(leave(session, end).boxed()),
+                        other => other,
+                    }
+                }
+                Stage::Ending(ending) => {
+                    ready!(ending.poll_unpin(task));
+                    Stage::Over
+                }
+                Stage::Over => return Poll::Ready(()),
+            };
+        }
+    }
 }
 
 async fn begin<W: Wire>(
@@ -30,10 +82,10 @@ async fn begin<W: Wire>(
     peer: IpAddr,
     context: Arc<Context>,
     shutdown: CancellationToken,
-) -> Option<Box<Session<W>>> {
+) -> Option<Session<W>> {
     let mut decoder = Decoder::new(context.limits.frame_bytes);
     match login::run(&mut wire, peer, &mut decoder, &context, &shutdown).await {
-        Ok(begun) => Some(Box::new(Session::new(wire, decoder, begun, context))),
+        Ok(begun) => Some(Session::new(wire, decoder, begun, context)),
         Err(end) => {
             finish(&mut wire, end, &context).await;
             None
@@ -41,10 +93,26 @@ async fn begin<W: Wire>(
     }
 }
 
+async fn leave<W: Wire>(mut session: Session<W>, end: End) {
+    let context = session.context().clone();
+    finish(session.wire(), end, &context).await;
+}
+
 async fn finish<W: Wire>(wire: &mut W, end: End, context: &Context) {
     context.metrics.closed(end.as_str());
     if end.is_ours() {
         wire::end(wire, FAREWELL).await;
+    }
+}
+
+impl<W: Wire> std::fmt::Debug for Stage<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Login(_) => "Login",
+            Self::Serving(_) => "Serving",
+            Self::Ending(_) => "Ending",
+            Self::Over => "Over",
+        })
     }
 }
 

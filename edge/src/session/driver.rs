@@ -7,7 +7,7 @@ use std::{
     future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
-    task::{self, Poll},
+    task::{self, Poll, ready},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -33,23 +33,34 @@ use crate::{
 };
 
 /// One session. However it ends, it leaves the registry and its route is given up.
+///
+/// This is what an idle session costs, in one piece with its task: what is rarely there is boxed.
 #[derive(Debug)]
 pub struct Session<W: Wire> {
     wire: W,
     decoder: Decoder,
     live: Live,
-    outbox: Arc<Outbox>,
     context: Arc<Context>,
-    /// In the registry; `None` once it has left.
-    place: Option<registry::Entry>,
-    /// What stood in the login's frame after it.
-    rest: Vec<Entry>,
-    /// Frames for which their lane had no room yet; while there are any, nothing is read.
-    parked: VecDeque<Stamped>,
+    /// In the registry, until it leaves.
+    place: registry::Entry,
+    ahead: Option<Box<Ahead>>,
+    /// While there is any, nothing else is done.
+    unwritten: Option<Box<Unwritten>>,
     idle: Option<Pin<Box<Sleep>>>,
     ended: Option<End>,
     /// Not read, because its frames wait for the broker.
     paused: bool,
+    /// Everything is done, until there is something to read or somebody wakes it.
+    waiting: bool,
+}
+
+/// What came and waits.
+#[derive(Debug, Default)]
+struct Ahead {
+    /// What stood in the login's frame after it.
+    rest: Vec<Entry>,
+    /// Frames for which their lane had no room yet; while there are any, nothing is read.
+    parked: VecDeque<Stamped>,
 }
 
 /// What one step left to be written.
@@ -58,18 +69,37 @@ struct Unwritten {
     bytes: Vec<u8>,
     from: usize,
     told: Vec<Told>,
+    /// By then the client has to have taken some.
+    stall: Pin<Box<Sleep>>,
 }
 
 impl<W: Wire> Session<W> {
     /// One that has just logged in.
     pub fn new(wire: W, decoder: Decoder, begun: Begun, context: Arc<Context>) -> Self {
-        let Begun { live, outbox, place, rest } = begun;
+        let Begun { live, place, rest } = begun;
         context.metrics.sessions.increment(1.0);
         context.metrics.backlog_sessions.increment(1.0);
         context.metrics.behind("login");
         let idle = context.limits.idle_seconds.unless_zero().map(|idle| Box::pin(tokio::time::sleep(idle)));
-        let (parked, place) = (VecDeque::new(), Some(place));
-        Self { wire, decoder, live, outbox, context, place, rest, parked, idle, ended: None, paused: false }
+        let ahead = (!rest.is_empty()).then(|| Box::new(Ahead { rest, ..Ahead::default() }));
+        Self {
+            wire,
+            decoder,
+            live,
+            context,
+            place,
+            ahead,
+            unwritten: None,
+            idle,
+            ended: None,
+            paused: false,
+            waiting: false,
+        }
+    }
+
+    /// The node it is on.
+    pub fn context(&self) -> &Arc<Context> {
+        &self.context
     }
 
     /// Its connection, to be ended.
@@ -79,68 +109,80 @@ impl<W: Wire> Session<W> {
 
     /// Leaves the registry, and has its route given up. Once; a session that is dropped without does it then.
     pub fn leave(&mut self) {
-        let Some(place) = self.place.take() else { return };
-        drop(place);
+        if !self.place.leave() {
+            return;
+        }
         let metrics = &self.context.metrics;
         metrics.sessions.decrement(1.0);
         metrics.backlog_sessions.decrement(f64::from(u8::from(!self.live.is_live())));
         metrics.paused_sessions.decrement(f64::from(u8::from(self.paused)));
-        metrics.vanished.increment(self.parked.len() as u64);
-        let Sender { user, device, session, .. } = &*self.outbox.who;
+        metrics.vanished.increment(self.ahead.as_ref().map_or(0, |ahead| ahead.parked.len() as u64));
+        let Sender { user, device, session, .. } = &*self.outbox().who;
         let ended = Registration { user: *user, device: device.clone(), session: *session };
         self.context.notes.closed(ended);
     }
 
     /// Serves until it ends.
     pub async fn serve(&mut self) -> End {
+        poll_fn(|task| self.poll_serve(task)).await
+    }
+
+    /// The same, polled: a future of its own would stay with every idle session.
+    pub fn poll_serve(&mut self, task: &mut task::Context<'_>) -> Poll<End> {
         loop {
-            match self.step() {
-                Err(end) => return end,
-                Ok(None) => {}
-                // Boxed for the same reason: rarely needed, and then only while the client does not keep up.
-                Ok(Some(unwritten)) => {
-                    if let Err(end) = Box::pin(self.write(unwritten)).await {
-                        return end;
-                    }
-                    // What gathered meanwhile comes before the next wait.
-                    continue;
-                }
+            // What gathers while the client does not keep up comes after it, and before the next wait.
+            if self.unwritten.is_some()
+                && let Err(end) = ready!(self.poll_write(task))
+            {
+                return Poll::Ready(end);
+            }
+            if self.waiting {
+                ready!(self.poll_wait(task));
+                self.waiting = false;
+            }
+            if let Err(end) = self.step() {
+                return Poll::Ready(end);
+            }
+            if self.unwritten.is_some() {
+                continue;
             }
             if let Some(end) = self.over() {
-                return end;
+                return Poll::Ready(end);
             }
-            self.wait().await;
+            self.pause();
+            self.waiting = true;
         }
     }
 
     /// Handles all that is there and writes as much as goes without waiting.
-    fn step(&mut self) -> Result<Option<Box<Unwritten>>, End> {
+    fn step(&mut self) -> Result<(), End> {
         let mut out = Output::new(self.decoder.form().unwrap_or(Form::Text));
         let was_live = self.live.is_live();
         self.live.clock(self.context.notes.clock());
         self.deliveries(&mut out);
-        self.unpark();
-        let rest = std::mem::take(&mut self.rest);
-        self.entries(rest, &mut out);
+        self.catch_up(&mut out);
         self.frames(&mut out);
         if let Some((read, pause)) = self.live.next_read() {
-            tokio::spawn(backlog::read(self.context.clone(), self.outbox.clone(), read, pause));
+            tokio::spawn(backlog::read(self.context.clone(), self.outbox().clone(), read, pause));
         }
         self.report(&mut out, was_live);
         if out.bytes.is_empty() {
-            return Ok(None);
+            return Ok(());
         }
         let from = wire::write_now(&mut self.wire, &out.bytes)?;
         if from < out.bytes.len() {
-            return Ok(Some(Box::new(Unwritten { bytes: out.bytes, from, told: out.told })));
+            let stall = Box::pin(tokio::time::sleep(self.context.limits.write_seconds.get()));
+            let unwritten = Unwritten { bytes: out.bytes, from, told: out.told, stall };
+            self.unwritten = Some(Box::new(unwritten));
+            return Ok(());
         }
         self.told(out.told);
-        Ok(None)
+        Ok(())
     }
 
     /// What the rest of the node has for this session.
     fn deliveries(&mut self, out: &mut Output) {
-        let taken = self.outbox.take();
+        let taken = self.outbox().take();
         let mut close = taken.close;
         // Before the items: one that was dropped among them must not be passed over by a later one that was not.
         if let Some(why) = taken.behind {
@@ -188,24 +230,39 @@ impl<W: Wire> Session<W> {
         }
         for frame in out.accepted.drain(..) {
             self.context.metrics.accepted(frame.frame().batch_kind());
-            if !self.parked.is_empty() || !self.context.publisher.take(&frame, &self.outbox) {
-                self.parked.push_back(frame);
+            if self.is_parked() || !self.context.publisher.take(&frame, self.place.session()) {
+                self.ahead.get_or_insert_default().parked.push_back(frame);
             }
         }
     }
 
-    fn unpark(&mut self) {
-        while let Some(frame) = self.parked.front()
-            && self.context.publisher.take(frame, &self.outbox)
+    /// What came earlier.
+    fn catch_up(&mut self, out: &mut Output) {
+        let Some(ahead) = &mut self.ahead else { return };
+        while let Some(frame) = ahead.parked.front()
+            && self.context.publisher.take(frame, self.place.session())
         {
-            self.parked.pop_front();
+            ahead.parked.pop_front();
         }
+        let rest = std::mem::take(&mut ahead.rest);
+        if ahead.parked.is_empty() {
+            self.ahead = None;
+        }
+        self.entries(rest, out);
+    }
+
+    fn is_parked(&self) -> bool {
+        self.ahead.as_ref().is_some_and(|ahead| !ahead.parked.is_empty())
+    }
+
+    fn outbox(&self) -> &Arc<Outbox> {
+        self.place.session()
     }
 
     /// Whether another client frame may be taken.
     fn may_take(&self) -> bool {
         let ours = self.ended.is_some_and(End::is_ours);
-        !ours && self.parked.is_empty() && self.outbox.unpublished() < self.context.limits.unpublished
+        !ours && self.ahead.is_none() && self.outbox().unpublished() < self.context.limits.unpublished
     }
 
     /// Whether all is done: the node ended the session, or the client did and all that it sent has been taken.
@@ -252,33 +309,53 @@ impl<W: Wire> Session<W> {
         }
     }
 
-    async fn write(&mut self, unwritten: Box<Unwritten>) -> Result<(), End> {
-        let stall = self.context.limits.write_seconds.get();
-        wire::write_all(&mut self.wire, &unwritten.bytes[unwritten.from..], stall).await?;
-        self.told(unwritten.told);
-        Ok(())
+    /// Until what is left has been written; the client has to take some of it in time.
+    fn poll_write(&mut self, task: &mut task::Context<'_>) -> Poll<Result<(), End>> {
+        while let Some(left) = &mut self.unwritten {
+            let written = wire::write_now(&mut self.wire, &left.bytes[left.from..])?;
+            left.from += written;
+            if left.from == left.bytes.len() {
+                let told = std::mem::take(&mut left.told);
+                self.unwritten = None;
+                self.told(told);
+                break;
+            }
+            if written > 0 {
+                let stall = self.context.limits.write_seconds.get();
+                left.stall.as_mut().reset(tokio::time::Instant::now() + stall);
+            }
+            match self.wire.poll_writable(task) {
+                Poll::Ready(ready) => ready?,
+                Poll::Pending => {
+                    ready!(left.stall.as_mut().poll(task));
+                    return Poll::Ready(Err(End::WriteStalled));
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
-    /// Until there is something to do.
-    async fn wait(&mut self) {
-        let reading = self.ended.is_none() && self.may_take();
-        let paused = self.ended.is_none() && !reading;
+    /// Notes whether it is read from now on.
+    fn pause(&mut self) {
+        let paused = self.ended.is_none() && !self.may_take();
         match (std::mem::replace(&mut self.paused, paused), paused) {
             (false, true) => self.context.metrics.paused_sessions.increment(1.0),
             (true, false) => self.context.metrics.paused_sessions.decrement(1.0),
             _ => {}
         }
-        poll_fn(|task| self.poll(reading, task)).await;
     }
 
-    /// Polled by hand: the futures of a `select!` would stay with every idle session.
-    fn poll(&mut self, reading: bool, task: &mut task::Context<'_>) -> Poll<()> {
-        if self.outbox.poll_woken(task).is_ready() {
+    /// Until there is something to do.
+    fn poll_wait(&mut self, task: &mut task::Context<'_>) -> Poll<()> {
+        if self.outbox().poll_woken(task).is_ready() {
             return Poll::Ready(());
         }
-        if reading && let Poll::Ready(ready) = self.wire.poll_readable(task) {
+        if self.ended.is_none()
+            && !self.paused
+            && let Poll::Ready(ready) = self.wire.poll_readable(task)
+        {
             self.ended = match ready {
-                Ok(()) => frames::read(&mut self.wire, &mut self.decoder),
+                Ok(()) => frames::read_once(&mut self.wire, &mut self.decoder),
                 Err(_) => Some(End::Reset),
             };
             if let (Some(timer), Some(idle)) =

@@ -1,5 +1,7 @@
 //! Client bytes to entries, with everything answered that needs no session: heartbeats and frames that cannot be read.
 
+use std::io;
+
 use shared::{
     command::Code,
     frame::{Decoder, Form, Frame, FrameError},
@@ -63,19 +65,25 @@ thread_local! {
     static BUFFER: std::cell::RefCell<Box<[u8]>> = std::cell::RefCell::new(vec![0; READ].into());
 }
 
-/// Reads what is there into the decoder. `Some`: the connection has ended.
+/// Reads what is there into the decoder; called again until there is nothing, it finds an end that came with it. `Some`:
+/// the connection has ended.
 pub fn read<W: Wire>(wire: &mut W, decoder: &mut Decoder) -> Option<End> {
-    BUFFER.with_borrow_mut(|buffer| match wire.try_read(buffer) {
+    BUFFER.with_borrow_mut(|buffer| fed(wire.try_read(buffer), buffer, decoder))
+}
+
+/// The same for a connection that waits until it is readable again.
+pub fn read_once<W: Wire>(wire: &mut W, decoder: &mut Decoder) -> Option<End> {
+    BUFFER.with_borrow_mut(|buffer| fed(wire.try_read_once(buffer), buffer, decoder))
+}
+
+fn fed(read: io::Result<usize>, buffer: &[u8], decoder: &mut Decoder) -> Option<End> {
+    match read {
         Ok(0) => Some(End::Clean),
         Ok(count) => {
             decoder.feed(&buffer[..count]);
             None
         }
-        Err(error)
-            if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted) =>
-        {
-            None
-        }
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => None,
         Err(_) => Some(End::Reset),
-    })
+    }
 }

@@ -37,9 +37,9 @@ pub struct Live {
     tracks: Tracks,
     mode: Mode,
     /// Deliveries that may wait for their acknowledgement; at so many, deliveries pause.
-    limit: usize,
+    limit: u32,
     /// Receipts written in this backlog mode: a read may bring them again before the workers know.
-    told: Option<HashSet<ReceiptKey>>,
+    told: Option<Box<HashSet<ReceiptKey>>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +60,7 @@ impl Live {
     /// One that has just logged in: in backlog mode.
     pub(super) fn new(who: Arc<Sender>, limit: usize) -> Self {
         let mode = Mode { backlog: true, reading: false, noted: false, paused: false, slow: false };
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
         Self { who, tracks: Tracks::default(), mode, limit, told: None }
     }
 
@@ -99,7 +100,7 @@ impl Live {
                 if !self.tracks.ack(&ack, &self.who, &mut out.notes) {
                     out.counts.unmatched += 1;
                 }
-                if self.mode.paused && self.tracks.unacked() < self.limit.div_ceil(2) {
+                if self.mode.paused && self.unacked() < self.limit().div_ceil(2) {
                     self.mode.paused = false;
                 }
                 return;
@@ -174,7 +175,7 @@ impl Live {
         }
         let pause = if self.mode.slow { PAUSE } else { Duration::ZERO };
         self.mode = Mode { reading: true, noted: false, slow: false, ..self.mode };
-        let room = self.limit.saturating_sub(self.tracks.unacked());
+        let room = self.limit().saturating_sub(self.unacked());
         let read = Backlog {
             user: self.who.user,
             device: self.who.device.clone(),
@@ -219,10 +220,14 @@ impl Live {
         self.mode.slow = !news && more;
     }
 
+    fn limit(&self) -> usize {
+        self.limit as usize
+    }
+
     fn write(&mut self, push: &Push, out: &mut Output) {
         out.frame(&push.body);
         out.counts.written += 1;
-        if self.tracks.unacked() >= self.limit {
+        if self.unacked() >= self.limit() {
             if !self.mode.backlog {
                 out.counts.behind = Some("unacked");
             }

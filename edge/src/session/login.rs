@@ -40,9 +40,7 @@ const AHEAD: u32 = 4;
 pub struct Begun {
     /// Its state.
     pub live: Live,
-    /// How the node reaches it.
-    pub outbox: Arc<Outbox>,
-    /// Its place in the registry.
+    /// Its place in the registry, where the node reaches it.
     pub place: registry::Entry,
     /// What stood in the login's frame after it.
     pub rest: Vec<Entry>,
@@ -51,7 +49,7 @@ pub struct Begun {
 impl Begun {
     /// Gives it up before it was ever served: its route goes.
     fn abandon(&self, context: &Context) {
-        let Sender { user, device, session, .. } = &*self.outbox.who;
+        let Sender { user, device, session, .. } = &*self.place.session().who;
         context.notes.closed(Registration { user: *user, device: device.clone(), session: *session });
     }
 }
@@ -81,8 +79,8 @@ pub async fn run<W: Wire>(
             while let Some(entry) = entries.next() {
                 let Some(login) = Waiting.entry(entry, &mut out) else { continue };
                 let asked = attempt(&login, peer, context, &mut out);
-                if let Some((live, outbox, place)) = unless_gone(wire, decoder, asked).await? {
-                    let session = Begun { live, outbox, place, rest: entries.collect() };
+                if let Some((live, place)) = unless_gone(wire, decoder, asked).await? {
+                    let session = Begun { live, place, rest: entries.collect() };
                     if let Err(end) = write(wire, &out, context).await {
                         session.abandon(context);
                         return Err(end);
@@ -142,7 +140,7 @@ async fn attempt(
     peer: IpAddr,
     context: &Arc<Context>,
     out: &mut Output,
-) -> Option<(Live, Arc<Outbox>, registry::Entry)> {
+) -> Option<(Live, registry::Entry)> {
     if context.publisher.is_held_up() {
         telemetry::count(Metric::EdgeLogins, &[("result", "unavailable")], 1);
         context.metrics.refused(Code::Unavailable);
@@ -183,13 +181,13 @@ async fn attempt(
     let outbox = Arc::new(Outbox::new(who.clone()));
     // First where deliveries find it, then everything else: its backlog is read after this, so one of the two has
     // every message.
-    let place = context.registry.add(outbox.clone());
-    context.epochs.connected(&outbox, epoch.as_deref());
+    let place = context.registry.add(outbox);
+    context.epochs.connected(place.session(), epoch.as_deref());
     if context.is_draining() {
-        outbox.close(Close::Drain);
+        place.session().close(Close::Drain);
     }
     tracing::debug!(session.id = session.0, user.id = login.user.0, "logged in");
-    Some((Waiting.welcome(login, who, context.limits.unacked, out), outbox, place))
+    Some((Waiting.welcome(login, who, context.limits.unacked, out), place))
 }
 
 async fn write<W: Wire>(wire: &mut W, out: &Output, context: &Context) -> Result<(), End> {

@@ -17,6 +17,7 @@ use shared::{
 };
 
 use self::track::Track;
+use crate::hash::ById;
 
 /// All conversations of one session that have something to remember.
 ///
@@ -24,12 +25,12 @@ use self::track::Track;
 /// messages wait for others' before them or its cursor is on its way to a worker ([`MOST`]); beyond that [`KEPT`] stay.
 #[derive(Debug)]
 pub struct Tracks {
-    tracks: HashMap<Conversation, Track>,
-    unacked: usize,
+    tracks: HashMap<Conversation, Track, ById>,
+    unacked: u32,
     /// Deliveries so far, to tell which of two is older.
     order: u64,
     /// When to look for conversations that can be forgotten.
-    sweep_at: usize,
+    sweep_at: u32,
     clock: Clock,
 }
 
@@ -67,14 +68,20 @@ pub enum Verdict {
 
 impl Default for Tracks {
     fn default() -> Self {
-        Self { tracks: HashMap::new(), unacked: 0, order: 0, sweep_at: KEPT, clock: Clock::default() }
+        Self {
+            tracks: HashMap::default(),
+            unacked: 0,
+            order: 0,
+            sweep_at: KEPT as u32,
+            clock: Clock::default(),
+        }
     }
 }
 
 impl Tracks {
     /// Deliveries without an acknowledgement.
     pub fn unacked(&self) -> usize {
-        self.unacked
+        self.unacked as usize
     }
 
     /// Conversations remembered.
@@ -224,7 +231,7 @@ impl Tracks {
     }
 
     fn track(&mut self, conversation: Conversation, first: Seq) -> &mut Track {
-        if self.tracks.len() >= self.sweep_at && !self.tracks.contains_key(&conversation) {
+        if self.tracks.len() >= self.sweep_at as usize && !self.tracks.contains_key(&conversation) {
             self.sweep();
         }
         self.tracks.entry(conversation).or_insert_with(|| Track::new(first))
@@ -242,7 +249,7 @@ impl Tracks {
             });
         }
         // Looking again only after as many have come makes the search cost nothing on average.
-        self.sweep_at = KEPT.max(self.tracks.len() * 2);
+        self.sweep_at = u32::try_from(KEPT.max(self.tracks.len() * 2)).unwrap_or(u32::MAX);
     }
 }
 

@@ -2,12 +2,16 @@
 
 use std::{
     future::{Future, poll_fn},
-    io,
+    io::{self, Read},
     task::{Context, Poll},
     time::Duration,
 };
 
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncWriteExt, Interest},
+    net::TcpStream,
+};
 
 /// A connection that holds no buffer of its own while nothing happens.
 pub trait Wire: Send + Sync + 'static {
@@ -15,8 +19,13 @@ pub trait Wire: Send + Sync + 'static {
     fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
     /// Reads what is there; 0 is the end, `WouldBlock` nothing yet.
     fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
-    /// Until there may be room to write.
-    fn writable(&self) -> impl Future<Output = io::Result<()>> + Send;
+    /// The same; after a read that left room in the buffer the connection is readable only once something more has come.
+    /// An end that was there behind the bytes counts as come later.
+    fn try_read_once(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.try_read(buffer)
+    }
+    /// Ready once there may be room to write.
+    fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
     /// Writes what fits; `WouldBlock` if nothing does.
     fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize>;
     /// Says that nothing more will be written.
@@ -32,8 +41,21 @@ impl Wire for TcpStream {
         TcpStream::try_read(self, buffer)
     }
 
-    fn writable(&self) -> impl Future<Output = io::Result<()>> + Send {
-        TcpStream::writable(self)
+    fn try_read_once(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut count = 0;
+        // Told to be empty after a short read, the socket is not asked a second time: half of all reads would only find
+        // that nothing is there. What comes between the two makes it readable again, since readiness is cleared only as
+        // it was seen before the read.
+        let emptied = self.try_io(Interest::READABLE, || {
+            count = (&*SockRef::from(&*self)).read(buffer)?;
+            let short = 0 < count && count < buffer.len();
+            if short { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        if count > 0 { Ok(count) } else { emptied.map(|()| 0) }
+    }
+
+    fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_write_ready(context)
     }
 
     fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -73,7 +95,8 @@ pub async fn write_all<W: Wire>(wire: &mut W, mut bytes: &[u8], stall: Duration)
         if bytes.is_empty() {
             return Ok(());
         }
-        tokio::time::timeout(stall, wire.writable()).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        let writable = poll_fn(|context| wire.poll_writable(context));
+        tokio::time::timeout(stall, writable).await.map_err(|_| io::ErrorKind::TimedOut)??;
     }
 }
 
@@ -95,4 +118,37 @@ pub async fn end<W: Wire>(wire: &mut W, patience: Duration) {
     };
     // A client that is gone, or that never stops talking, is not waited for.
     tokio::time::timeout(patience, ending).await.ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn read(wire: &mut TcpStream, buffer: &mut [u8]) -> usize {
+        loop {
+            poll_fn(|context| wire.poll_readable(context)).await.unwrap();
+            match wire.try_read_once(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return read.unwrap(),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn after_a_read_that_left_room_more_makes_it_readable_again_and_so_does_an_end_that_was_there() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut wire, mut buffer) = (listener.accept().await.unwrap().0, [0; 8]);
+        client.write_all(b"first").await.unwrap();
+        assert_eq!(read(&mut wire, &mut buffer).await, 5);
+        let waits = poll_fn(|context| Poll::Ready(wire.poll_readable(context).is_pending())).await;
+        assert!(waits, "nobody asks an empty socket");
+        client.write_all(b"more than fits").await.unwrap();
+        drop(client);
+        assert_eq!(read(&mut wire, &mut buffer).await, 8);
+        assert_eq!(read(&mut wire, &mut buffer).await, 6);
+        assert_eq!(read(&mut wire, &mut buffer).await, 0);
+    }
 }

@@ -10,17 +10,18 @@ use crate::dialect;
 /// The frames of one [`feed`](Self::feed) share its memory: hold one for long and it keeps what was read with it.
 #[derive(Debug)]
 pub struct Decoder {
-    limit: usize,
+    /// Every idle connection has one of these: what cannot exceed 32 bits is no longer.
+    limit: u32,
     form: Option<Form>,
     buffer: BytesMut,
     step: Step,
     /// Start of the line that is being read, in a text frame.
-    line: usize,
+    line: u32,
     /// How far the buffer has been searched for that line's end, so that slow drips are searched once.
-    seen: usize,
+    seen: u32,
     /// Whether frames were taken off since the memory was last its own.
     consumed: bool,
-    failed: Option<FrameError>,
+    failed: Option<Box<FrameError>>,
 }
 
 /// What the bytes at the start of the buffer are.
@@ -31,14 +32,14 @@ enum Step {
     /// A later line of a text frame.
     Lines,
     /// The body of a counted frame.
-    Body(usize),
+    Body(u32),
 }
 
 impl Decoder {
-    /// `limit`: the longest frame, in bytes, without its count line.
+    /// `limit`: the longest frame, in bytes, without its count line; 4 GiB at most.
     pub fn new(limit: usize) -> Self {
         Self {
-            limit,
+            limit: short(limit),
             form: None,
             buffer: BytesMut::new(),
             step: Step::FirstLine,
@@ -72,7 +73,7 @@ impl Decoder {
     )]
     pub fn next(&mut self) -> Result<Option<Frame>, FrameError> {
         if let Some(error) = &self.failed {
-            return Err(error.clone());
+            return Err(FrameError::clone(error));
         }
         match self.cut() {
             Ok(None) => {
@@ -81,7 +82,7 @@ impl Decoder {
             }
             Err(error) => {
                 self.buffer = BytesMut::new();
-                self.failed = Some(error.clone());
+                self.failed = Some(Box::new(error.clone()));
                 Err(error)
             }
             frame => frame,
@@ -102,8 +103,8 @@ impl Decoder {
     fn cut(&mut self) -> Result<Option<Frame>, FrameError> {
         loop {
             match self.step {
-                Step::Body(length) if self.buffer.len() < length => return Ok(None),
-                Step::Body(length) => return Ok(Some(Frame::Toml(self.take(length, 0)))),
+                Step::Body(length) if self.buffer.len() < length as usize => return Ok(None),
+                Step::Body(length) => return Ok(Some(Frame::Toml(self.take(length as usize, 0)))),
                 Step::Lines => return self.lines(),
                 Step::FirstLine => {
                     let Some(&first) = self.buffer.first() else { return Ok(None) };
@@ -117,15 +118,13 @@ impl Decoder {
                     } else {
                         self.form.get_or_insert(Form::Counted);
                         let Some((length, body)) = count(&self.buffer)? else { return Ok(None) };
-                        if length > self.limit {
-                            return Err(FrameError::TooLong { limit: self.limit, found: length });
-                        }
+                        self.within(length)?;
                         if length == 0 {
                             self.take(0, body);
                             return Ok(Some(Frame::Heartbeat));
                         }
                         self.buffer.advance(body);
-                        self.step = Step::Body(length);
+                        self.step = Step::Body(short(length));
                     }
                 }
             }
@@ -145,7 +144,7 @@ impl Decoder {
         }
         self.within(line.len())?;
         if !dialect::is_one_line(line) {
-            self.line = end + 1;
+            self.line = short(end + 1);
             return Ok(Line::Text);
         }
         let converted = match std::str::from_utf8(line) {
@@ -159,13 +158,13 @@ impl Decoder {
     /// The rest of a text frame, up to the first blank line.
     fn lines(&mut self) -> Result<Option<Frame>, FrameError> {
         while let Some(end) = self.line_end() {
-            if without_return(&self.buffer[self.line..end]).is_empty() {
-                self.within(self.line)?;
-                let ending = end + 1 - self.line;
-                return Ok(Some(Frame::Toml(self.take(self.line, ending))));
+            let line = self.line as usize;
+            if without_return(&self.buffer[line..end]).is_empty() {
+                self.within(line)?;
+                return Ok(Some(Frame::Toml(self.take(line, end + 1 - line))));
             }
-            self.line = end + 1;
-            self.within(self.line)?;
+            self.line = short(end + 1);
+            self.within(end + 1)?;
         }
         self.within(self.complete())?;
         Ok(None)
@@ -173,26 +172,21 @@ impl Decoder {
 
     /// Where the line being read ends, searching only what has not been searched.
     fn line_end(&mut self) -> Option<usize> {
-        let found = self.buffer[self.seen..].iter().position(|&byte| byte == b'\n');
-        match found {
-            Some(offset) => {
-                self.seen += offset + 1;
-                Some(self.seen - 1)
-            }
-            None => {
-                self.seen = self.buffer.len();
-                None
-            }
-        }
+        let seen = self.seen as usize;
+        let found = self.buffer[seen..].iter().position(|&byte| byte == b'\n').map(|offset| seen + offset);
+        self.seen = short(found.map_or(self.buffer.len(), |end| end + 1));
+        found
     }
 
     /// How much of the buffer surely belongs to the frame: a return at its end may yet be part of the line's end.
     fn complete(&self) -> usize {
-        self.line + without_return(&self.buffer[self.line..]).len()
+        let line = self.line as usize;
+        line + without_return(&self.buffer[line..]).len()
     }
 
     fn within(&self, found: usize) -> Result<(), FrameError> {
-        if found <= self.limit { Ok(()) } else { Err(FrameError::TooLong { limit: self.limit, found }) }
+        let limit = self.limit as usize;
+        if found <= limit { Ok(()) } else { Err(FrameError::TooLong { limit, found }) }
     }
 
     /// Takes a frame off the buffer's start, and what ends it.
@@ -220,6 +214,11 @@ enum Line {
     Partial,
     Frame(Frame),
     Text,
+}
+
+/// What never exceeds the limit and one read.
+fn short(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 fn without_return(line: &[u8]) -> &[u8] {

@@ -179,8 +179,8 @@ impl Node {
 impl Client {
     fn new(user: UserId, context: &Arc<Context>) -> Self {
         let (socket, outbox) = (Socket::default(), Arc::new(Outbox::new(shared_who(user))));
-        let place = context.registry.add(outbox.clone());
-        let begun = Begun { live: logged_in(user), outbox, place, rest: Vec::new() };
+        let place = context.registry.add(outbox);
+        let begun = Begun { live: logged_in(user), place, rest: Vec::new() };
         let mut decoder = Decoder::new(context.limits.frame_bytes);
         // The login's frame tells the form.
         decoder.feed(b"#0\n");
@@ -230,8 +230,8 @@ impl Wire for Socket {
         Ok(read.len())
     }
 
-    fn writable(&self) -> impl Future<Output = io::Result<()>> + Send {
-        pending()
+    fn poll_writable(&self, _: &mut Task<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
     }
 
     fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
