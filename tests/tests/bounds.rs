@@ -26,7 +26,7 @@ const MIB: f64 = 1_048_576.0;
 async fn start(options: Options) -> System {
     let mut system = System::start_with(2, 2, options).await;
     for edge in &mut system.edges {
-        edge.set("MIMALLOC_PURGE_DELAY", Some("0".to_owned()));
+        edge.set("_RJEM_MALLOC_CONF", Some("dirty_decay_ms:0,muzzy_decay_ms:0".to_owned()));
     }
     system.restart_all().await;
     system

@@ -23,7 +23,7 @@ use shared::telemetry;
 
 // As in the servers' own binaries: what memory costs them is in the counts.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() {
     telemetry::install(telemetry::Part::Edge).expect("the first recorder of this process");
