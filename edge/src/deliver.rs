@@ -2,8 +2,10 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`crowds`] | waking the sessions of a large group without making others wait |
 //! | [`senders`] | the place of each batch among those of its worker: a missing one is known by the next |
 
+pub mod crowds;
 pub mod senders;
 
 use std::sync::Arc;
@@ -18,7 +20,10 @@ use shared::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::senders::Senders;
+use self::{
+    crowds::{CROWD, Crowds},
+    senders::Senders,
+};
 use crate::{
     broker::{Broker, Losses},
     context::Context,
@@ -36,6 +41,7 @@ pub struct Deliver {
     /// What had cost deliveries before the last batch.
     seen: Losses,
     senders: Senders,
+    crowds: Crowds,
 }
 
 struct Counters {
@@ -64,7 +70,13 @@ impl Deliver {
             batches: batches("ok"),
             unreadable: batches("error"),
         };
-        Self { context, counters, seen: Losses::default(), senders: Senders::default() }
+        Self {
+            context,
+            counters,
+            seen: Losses::default(),
+            senders: Senders::default(),
+            crowds: Crowds::default(),
+        }
     }
 
     /// Handles what comes on the node's subject until `shutdown`.
@@ -75,10 +87,13 @@ impl Deliver {
         shutdown: CancellationToken,
     ) {
         self.seen = broker.losses();
+        let crowds = self.crowds.clone();
+        let mut waking = std::pin::pin!(crowds.run());
         loop {
             let message = tokio::select! {
                 () = shutdown.cancelled() => return,
                 message = subscription.next() => message,
+                () = &mut waking => None,
             };
             let Some(message) = message else {
                 return tracing::error!("the subscription to this node's subject has ended");
@@ -187,13 +202,17 @@ impl Deliver {
         // that get it share this one.
         push.body = Bytes::copy_from_slice(&push.body);
         let push = Arc::new(push);
-        let mut found = 0;
+        let (mut found, mut crowd) = (0, Wakes::default());
+        let later = if push.to.len() > CROWD { &mut crowd } else { later };
         for user in &push.to {
             found += self.context.registry.of_user(*user, |one| {
                 if push.skip != Some(one.who.session) {
                     self.queue(one, Item::Push(push.clone()), later);
                 }
             });
+        }
+        if !crowd.is_empty() {
+            self.crowds.wake(crowd);
         }
         if found == 0 {
             self.context.metrics.nobody.increment(1);

@@ -69,6 +69,22 @@ impl Wakes {
     pub fn wake(&mut self) {
         self.wakers.drain(..).for_each(Waker::wake);
     }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.wakers.is_empty()
+    }
+
+    /// Leaves waking them to somebody else.
+    pub fn into_wakers(mut self) -> Vec<Waker> {
+        std::mem::take(&mut self.wakers)
+    }
+}
+
+impl FromIterator<Waker> for Wakes {
+    fn from_iter<T: IntoIterator<Item = Waker>>(wakers: T) -> Self {
+        Self { wakers: wakers.into_iter().collect() }
+    }
 }
 
 impl Drop for Wakes {
