@@ -12,6 +12,7 @@
 //! ```
 
 mod args;
+mod in_force;
 mod layers;
 mod mistake;
 mod rule;
@@ -19,8 +20,9 @@ mod secret;
 mod time;
 
 pub use args::{Args, EXIT_CONFIG, Start};
+pub use in_force::{InForce, Setting, in_force};
 pub use layers::{Layers, Resolved};
 pub use mistake::{ConfigErrors, Mistake, Source};
 pub use rule::{Rule, without_rule};
-pub use secret::{Secret, SecretUrl};
+pub use secret::{Secret, SecretUrl, Strength};
 pub use time::{Millis, Seconds};

@@ -1,8 +1,9 @@
-//! Logs, metric names, and the server of /metrics, /livez and /readyz.
+//! Logs, metric names, and the server of /metrics, /livez, /readyz and /config.
 //!
 //! A server begins with [`init_log`] and [`install`], then runs [`serve`] beside its work. Hot paths take handles once
 //! ([`Metric::counter`]) and keep them; elsewhere [`count`], [`set`] and [`observe`] are enough.
 
+mod about;
 mod log;
 mod metric;
 mod process;
@@ -12,6 +13,7 @@ mod recorder;
 mod server;
 mod table;
 
+pub use about::{About, Machine, open_files};
 pub use log::{LogConfig, LogError, LogFormat, init_log, is_filter};
 pub use metric::{Kind, Part, count, observe, set};
 pub use readiness::{Condition, Readiness};

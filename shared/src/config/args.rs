@@ -4,7 +4,7 @@ use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 use serde::de::DeserializeOwned;
 
-use super::{ConfigErrors, Layers, Resolved, Rule};
+use super::{ConfigErrors, Layers, Resolved, Rule, in_force};
 
 /// The exit code for a bad configuration (`EX_USAGE`): a supervisor need not try again.
 pub const EXIT_CONFIG: u8 = 64;
@@ -60,7 +60,10 @@ impl Args {
             }
             Ok(resolved) if self.print_config => (resolved.printed, ExitCode::SUCCESS),
             Ok(_) if self.check_config => ("the configuration is valid\n".to_owned(), ExitCode::SUCCESS),
-            Ok(resolved) => return Start::Run(resolved.config),
+            Ok(resolved) => {
+                in_force::keep(resolved.in_force);
+                return Start::Run(resolved.config);
+            }
         };
         match std::io::stdout().write_all(text.as_bytes()) {
             Ok(()) => Start::Exit(code),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use super::{ConfigErrors, Mistake, Rule, SecretUrl, Source, rule::Kind};
+use super::{ConfigErrors, InForce, Mistake, Rule, SecretUrl, Setting, Source, rule::Kind};
 
 /// The layers under way: begins with the default, each call lays one more over it.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub struct Resolved<T> {
     pub config: T,
     /// What is in force, as TOML, each key with its source, without secrets.
     pub printed: String,
+    /// The same for programs.
+    pub in_force: InForce,
 }
 
 impl Layers {
@@ -139,7 +141,7 @@ impl Layers {
         if !self.mistakes.is_empty() {
             return Err(ConfigErrors(self.mistakes));
         }
-        let printed = self.printed(rules);
+        let (printed, in_force) = (self.printed(rules), self.in_force(rules));
         let mut table = Table::new();
         for Entry { key, value, .. } in self.entries {
             match key.split_once('.') {
@@ -154,7 +156,7 @@ impl Layers {
             }
         }
         match T::deserialize(table) {
-            Ok(config) => Ok(Resolved { config, printed }),
+            Ok(config) => Ok(Resolved { config, printed, in_force }),
             // The rules let something pass that the type does not: a mistake in this program, said all the same.
             Err(error) => Err(ConfigErrors(vec![Mistake::NotToml {
                 file: "(all layers together)".into(),
@@ -224,6 +226,18 @@ impl Layers {
 
     fn entry(&self, key: &str) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.key == key)
+    }
+
+    fn in_force(&self, rules: &[Rule]) -> InForce {
+        let setting = |entry: &Entry| {
+            let url = rules.iter().any(|rule| rule.key == entry.key && matches!(rule.kind, Kind::Url(_)));
+            let secret = entry.value.as_str().filter(|_| url).map(SecretUrl::new);
+            let value = secret.as_ref().map_or_else(|| entry.value.clone(), |url| url.redacted().into());
+            let setting =
+                Setting { value, from: entry.from.to_string(), secret: secret.map(|url| url.strength()) };
+            (entry.key.clone(), setting)
+        };
+        self.entries.iter().map(setting).collect()
     }
 
     fn printed(&self, rules: &[Rule]) -> String {

@@ -79,6 +79,81 @@ impl SecretUrl {
     }
 }
 
+/// What the password in a URL is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Strength {
+    /// There is none.
+    None,
+    /// One that stands in examples, or that everyone tries first.
+    Example,
+    /// Shorter than [`SHORT`] characters.
+    Short,
+    /// Neither of these.
+    Fine,
+}
+
+/// A password of fewer characters can be guessed by a machine that may try for long.
+pub const SHORT: usize = 12;
+
+/// What everyone tries first, and whatever stands as an example in this project. Compared without regard to case.
+const EXAMPLES: [&str; 20] = [
+    "123456",
+    "12345678",
+    "admin",
+    "change-me",
+    "change_me",
+    "changeit",
+    "changeme",
+    "default",
+    "example",
+    "guest",
+    "im",
+    "letmein",
+    "nats",
+    "pass",
+    "password",
+    "postgres",
+    "redis",
+    "secret",
+    "simple-im",
+    "test",
+];
+
+impl SecretUrl {
+    /// What its password is worth, as far as one can see.
+    pub fn strength(&self) -> Strength {
+        let (user, password) = self.login();
+        let known = password.to_ascii_lowercase();
+        match password {
+            "" => Strength::None,
+            _ if known.contains("example")
+                || EXAMPLES.contains(&known.as_str())
+                || known == user.to_ascii_lowercase() =>
+            {
+                Strength::Example
+            }
+            _ if password.chars().count() < SHORT => Strength::Short,
+            _ => Strength::Fine,
+        }
+    }
+
+    /// User and password, empty where there is none. A token counts as a password.
+    fn login(&self) -> (&str, &str) {
+        if let Some(at) = self.0.to_ascii_lowercase().find("password=") {
+            let rest = self.0[at + "password=".len()..].trim_start_matches('\'');
+            return ("", rest.split(['&', ' ', '\'']).next().unwrap_or_default());
+        }
+        let (scheme, rest) = self.0.split_once("://").unwrap_or(("", &self.0));
+        let Some((login, _)) = rest.rsplit_once('@') else { return ("", "") };
+        match login.split_once(':') {
+            Some(both) => both,
+            None if scheme.starts_with("nats") || scheme.starts_with("tls") => ("", login),
+            None => (login, ""),
+        }
+    }
+}
+
 /// Hides the value of `password=…`, as connection strings and URL queries write it.
 fn hide_parameter(text: &str) -> String {
     let Some(start) = text.to_ascii_lowercase().find("password=").map(|at| at + "password=".len()) else {
@@ -129,5 +204,23 @@ mod tests {
             assert!(!format!("{secret:?}").contains("geheim"));
         }
         assert!(!format!("{:?} {}", Secret::new("geheim"), Secret::new("geheim")).contains("geheim"));
+    }
+
+    #[test]
+    fn a_password_that_everyone_knows_is_seen_for_what_it_is() {
+        for (url, strength) in [
+            ("postgres://im@db/im", Strength::None),
+            ("redis://127.0.0.1:6379", Strength::None),
+            ("postgres://im:example-only@db:5432/im", Strength::Example),
+            ("postgres://worker:Worker@db/im", Strength::Example),
+            ("postgres://im@db/im?password=PostGres&x=1", Strength::Example),
+            ("host=db password='changeme' user=im", Strength::Example),
+            ("nats://token@broker:4222", Strength::Short),
+            ("redis://:eleven-char@cache", Strength::Short),
+            ("redis://:twelve-chars@cache", Strength::Fine),
+            ("postgres://im:1f0c5d9ab3@e42/7be@db/im", Strength::Fine),
+        ] {
+            assert_eq!(SecretUrl::new(url).strength(), strength, "{url}");
+        }
     }
 }

@@ -1,7 +1,10 @@
-//! The process's own small HTTP server: /metrics, /livez, /readyz. On its own port, so that load on the service does
+//! The process's own small HTTP server: /metrics, /livez, /readyz, /config. On its own port, so that load on the service does
 //! not hide it and the public does not reach it.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    time::{Duration, SystemTime},
+};
 
 use axum::{
     Router,
@@ -12,7 +15,7 @@ use axum::{
 use tokio::{net::TcpListener, time};
 use tokio_util::sync::CancellationToken;
 
-use super::{Readiness, recorder};
+use super::{About, Readiness, recorder};
 
 /// How often histograms' sample buffers are emptied between scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -49,14 +52,26 @@ pub async fn serve(
 }
 
 fn routes(readiness: Readiness) -> Router {
+    let began = SystemTime::now();
     Router::new()
         .route("/metrics", get(metrics))
+        .route("/config", get(move || std::future::ready(config(began))))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(move || std::future::ready(readyz(&readiness))))
 }
 
 async fn metrics() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], recorder::render())
+}
+
+fn config(began: SystemTime) -> impl IntoResponse {
+    match toml::to_string(&About::this_process(began)) {
+        Ok(text) => (StatusCode::OK, [(header::CONTENT_TYPE, "application/toml")], text),
+        Err(error) => {
+            let plain = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+            (StatusCode::INTERNAL_SERVER_ERROR, plain, format!("{error}\n"))
+        }
+    }
 }
 
 fn readyz(readiness: &Readiness) -> (StatusCode, String) {
@@ -92,6 +107,13 @@ mod tests {
         let (status, text) = get("/metrics").await;
         assert_eq!(status, 200);
         assert!(text.contains("# TYPE im_process_cpu_seconds_total counter"), "{text}");
+        let (status, text) = get("/config").await;
+        let about: About = toml::from_str(&text).unwrap();
+        assert_eq!(
+            (status, about.pid, about.version.as_str()),
+            (200, std::process::id(), env!("CARGO_PKG_VERSION"))
+        );
+        assert!(about.now_us >= about.started_us && about.started_us > 0, "{text}");
         shutdown.cancel();
         server.await.unwrap().unwrap();
     }

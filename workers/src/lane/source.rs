@@ -21,7 +21,8 @@ use crate::{
 const UNACKED_BATCHES: i64 = 20_000;
 /// Batches fetched ahead, a lane; a batch is 256 KiB at most.
 const FETCH_AHEAD: usize = 32;
-const METADATA_LANES: &str = "im-lanes";
+/// Under which key of its metadata the stream keeps the number of lanes it was made for.
+pub const METADATA_LANES: &str = "im-lanes";
 
 /// What keeps a lane from being pulled.
 #[derive(Debug, thiserror::Error)]

@@ -25,6 +25,11 @@ macro_rules! migrations {
 /// Every migration, in order.
 const MIGRATIONS: &[Migration] = migrations![1 "0001_accounts", 2 "0002_relations", 3 "0003_messages", 4 "0004_lanes", 5 "0005_conservation"];
 
+/// The newest migration that this binary knows.
+pub fn newest() -> i32 {
+    MIGRATIONS.last().map_or(0, |last| last.version)
+}
+
 /// A migration that was applied just now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
@@ -46,7 +51,7 @@ pub async fn migrate(postgres: &config::Postgres) -> Result<Vec<Applied>, StoreE
         .execute("SELECT pg_advisory_lock(hashtextextended('simple-im migrate ' || $1, 0))", &[schema])
         .await?;
     let at = prepare(&client, schema).await?;
-    let known = MIGRATIONS.last().map_or(0, |last| last.version);
+    let known = newest();
     if at > known {
         return Err(StoreError::Newer { schema: schema.clone(), found: at, known });
     }

@@ -1,7 +1,7 @@
 use serde::Deserialize;
 
 use super::*;
-use crate::config::{Millis, SecretUrl};
+use crate::config::{Millis, SecretUrl, Strength};
 
 const DEFAULT: &str = r#"
 [node]
@@ -71,6 +71,10 @@ fn each_layer_lies_over_the_one_before() {
     assert!(resolved.printed.contains("beat_ms = 250 # --set"), "{}", resolved.printed);
     assert!(resolved.printed.contains("strict = false # the environment variable IM_NODE__STRICT"));
     assert!(!resolved.printed.contains("geheim"), "{}", resolved.printed);
+    let url = &resolved.in_force["store.url"];
+    assert_eq!((url.value.as_str(), url.secret), (Some("postgres://im:***@db/im"), Some(Strength::Short)));
+    let beat = &resolved.in_force["node.beat_ms"];
+    assert_eq!((beat.value.as_integer(), beat.from.as_str(), beat.secret), (Some(250), "--set", None));
     resolved.printed.parse::<Table>().unwrap();
 }
 
