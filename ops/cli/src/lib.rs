@@ -5,11 +5,13 @@
 //! | [`stack`] | programs, free ports, and NATS, PostgreSQL and Redis as private servers |
 //! | [`up`], [`down`], [`migrate`], [`ready`] | the commands |
 //! | [`load`] | the load generator |
+//! | [`doctor`] | what is unsafe or will hurt, why, and what to do |
 //! | [`chaos`] | faults on a stack of its own, and the judgement |
 //! | [`record`] | `stack.toml` |
 //! | [`lock`], [`process`], [`stale`] | one supervisor a folder; processes that are not our children |
 
 pub mod chaos;
+pub mod doctor;
 pub mod down;
 pub mod load;
 pub mod lock;

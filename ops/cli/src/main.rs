@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use shared::config::Start;
-use simple_im::{chaos, down, load, migrate, ready, up};
+use simple_im::{chaos, doctor, down, load, migrate, ready, up};
 use workers::config::{DEFAULT, RULES};
 
 /// Runs and looks after simple-im.
@@ -26,6 +26,9 @@ enum Command {
     Migrate(shared::config::Args),
     /// Ask an edge or a worker whether it is ready: exit code 0 if it is.
     Ready(ready::Options),
+    /// Say what is unsafe or will hurt, why, and what to do: stores, kernel, processes. Exit code 0 nothing above a note, 1
+    /// warnings, 2 dangers, 3 something could not be looked at.
+    Doctor(doctor::Options),
     /// Drive a running stack with real clients; prints one JSON line of figures.
     Load(load::Options),
     /// Inject faults into a stack of its own under load, and judge what came of it; prints one TOML ledger.
@@ -53,6 +56,7 @@ fn block_on(command: Command) -> anyhow::Result<ExitCode> {
             Command::Up(options) => up::run(options).await,
             Command::Down(options) => down::run(options).await.map(|()| ExitCode::SUCCESS),
             Command::Chaos(options) => chaos::run(options).await,
+            Command::Doctor(options) => doctor::run(options).await,
             Command::Load(options) => {
                 let line = load::run(options).await?;
                 writeln!(std::io::stdout(), "{line}")?;

@@ -1,0 +1,64 @@
+//! Asking a process on its metrics port: `/readyz` and `/config`.
+
+use anyhow::{Context, Result, ensure};
+use reqwest::{Client, StatusCode};
+use shared::telemetry::About;
+
+use super::{Part, Process};
+use crate::doctor::clock::Clock;
+use crate::doctor::place::{PATIENCE, now_us};
+
+/// The longest answer that is read, bytes.
+const ANSWER_BYTES: usize = 1 << 20;
+
+/// What one process has answered.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The process.
+    pub process: Process,
+    /// Its clock, where it says what it shows.
+    pub clock: Option<Clock>,
+}
+
+/// Asks the process at this address; `name` is what it is called until it says so itself.
+///
+/// # Errors
+/// When it does not answer.
+pub async fn gather(name: &str, address: &str) -> Result<Answer> {
+    let base = match address.contains("://") {
+        true => address.trim_end_matches('/').to_owned(),
+        false => format!("http://{address}"),
+    };
+    let client = Client::builder().timeout(PATIENCE).build()?;
+    let (status, reason) = get(&client, &format!("{base}/readyz")).await?;
+    let unready = (status != StatusCode::OK).then(|| reason.trim().replace('\n', "; "));
+    // Asked again over the same connection, so that the time is that of one round trip.
+    let before = now_us();
+    let (status, text) = get(&client, &format!("{base}/config")).await?;
+    let after = now_us();
+    let about = match status {
+        StatusCode::OK => {
+            let about: About = toml::from_str(&text).with_context(|| format!("reading {base}/config"))?;
+            Some(about).filter(|about| !about.settings.is_empty())
+        }
+        _ => None,
+    };
+    let mut process = Process { name: name.to_owned(), part: None, unready, about };
+    for (key, part) in [("edge.name", Part::Edge), ("worker.name", Part::Worker)] {
+        if let Some(name) = process.text(key).map(str::to_owned) {
+            (process.name, process.part) = (name, Some(part));
+        }
+    }
+    let clock = process.about.as_ref().map(|about| Clock::read(&process.name, about.now_us, (before, after)));
+    Ok(Answer { process, clock })
+}
+
+async fn get(client: &Client, url: &str) -> Result<(StatusCode, String)> {
+    let mut answer = client.get(url).send().await?;
+    let mut body = Vec::new();
+    while let Some(part) = answer.chunk().await? {
+        ensure!(body.len() + part.len() <= ANSWER_BYTES, "expected at most {ANSWER_BYTES} bytes from {url}");
+        body.extend_from_slice(&part);
+    }
+    Ok((answer.status(), String::from_utf8_lossy(&body).into_owned()))
+}
