@@ -25,7 +25,7 @@ const PRIVATE: [&str; 6] =
 async fn simple_im(arguments: &[&str]) -> Output {
     let mut command = Command::new(binary("simple-im").unwrap());
     command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-    tokio::time::timeout(SOON * 4, command.output()).await.expect("it returns").expect("it starts")
+    tokio::time::timeout(SOON * 16, command.output()).await.expect("it returns").expect("it starts")
 }
 
 /// The report of `doctor --json`, which ends with the exit code that it names.
@@ -38,10 +38,13 @@ async fn report(arguments: &[&str]) -> Value {
     report
 }
 
+fn text(value: &Value) -> &str {
+    value.as_str().expect("a text")
+}
+
 /// Severity and what was found, by key and subject.
 fn findings(report: &Value) -> BTreeMap<(&str, &str), (&str, &str)> {
-    let text = |it: &'_ Value| -> &'static str { String::leak(it.as_str().unwrap().to_owned()) };
-    let findings = report["findings"].as_array().unwrap().iter();
+    let findings = report["findings"].as_array().expect("a list").iter();
     findings
         .map(|it| ((text(&it["key"]), text(&it["subject"])), (text(&it["severity"]), text(&it["found"]))))
         .collect()
