@@ -253,6 +253,9 @@ impl LaneQueue {
         self.metrics.publish_batch_frames.record(frames as f64);
         self.metrics.publish_seconds.record(began.elapsed().as_secs_f64());
         for sender in senders {
+            if !sender.queued.is_empty() {
+                self.metrics.publish_queued_acks.increment(sender.queued.len() as u64);
+            }
             for message in sender.queued {
                 // Full: the ack is lost, and its sender waits for the one that matters, `stored`.
                 sender.session.queue(Item::Queued(message), usize::MAX);

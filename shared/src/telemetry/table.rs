@@ -64,6 +64,8 @@ metrics! {
     EdgeHeartbeatsAnswered = Edge Counter "im_edge_client_heartbeats_total" [] "Heartbeats of clients, answered in kind.";
     EdgePublishBatches = Edge Counter "im_edge_publish_batches_total" [] "Batches that the broker confirmed.";
     EdgePublishFrames = Edge Counter "im_edge_publish_frames_total" [] "Frames in confirmed batches.";
+    EdgePublishQueuedAcks = Edge Counter "im_edge_publish_queued_acks_total" []
+        "Messages confirmed by the broker whose senders wanted an ack `queued`.";
     EdgePublishBytes = Edge Counter "im_edge_publish_bytes_total" [] "Bytes of confirmed batches.";
     EdgePublishRetries = Edge Counter "im_edge_publish_retries_total" [] "Batches published again for want of a confirmation.";
     EdgePublishSeconds = Edge Histogram "im_edge_publish_seconds" [] "From publishing a batch to its confirmation.";

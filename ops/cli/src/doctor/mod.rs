@@ -153,6 +153,7 @@ fn nats_wants(config: &WorkerConfig, processes: &[Process]) -> nats::Wants {
         lanes: i64::from(config.nats.lanes),
         stream_bytes: config.nats.stream_bytes,
         batch_bytes: batches.max().unwrap_or(BATCH_BYTES),
+        queued_acks: processes.iter().map(|process| process.queued_acks).sum(),
     }
 }
 

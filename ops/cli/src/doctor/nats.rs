@@ -85,6 +85,8 @@ pub struct Wants {
     pub stream_bytes: i64,
     /// The longest that an edge's `[publisher] batch_bytes` lets a batch become.
     pub batch_bytes: i64,
+    /// Acks `queued` that edges have given: these rest on the stream alone until their messages are committed.
+    pub queued_acks: u64,
 }
 
 /// Who was heard on NATS.
@@ -189,7 +191,7 @@ const DEAD: Check = Check {
 };
 const SYNC: Check = Check {
     key: "nats.sync_interval",
-    expected: "known; `always` where `queued` is to survive a power loss",
+    expected: "known; `always` where clients ask for acks `queued`",
     why: "a confirmed frame is on the disk only after the next sync: an ack `queued` may be lost with the power. An ack \
           `stored` never rests on it",
     remedy: "give --nats-monitor URL to see it; sync_interval: always in the jetstream block, at the price of a sync a batch",
@@ -215,7 +217,7 @@ pub fn check(nats: &Nats, wants: &Wants) -> Vec<Finding> {
             // A batch is never alone: headers, and its place in the protocol's line.
             .judged(nats.max_payload >= wants.batch_bytes + 4096, Severity::Danger, "nats", nats.max_payload)
             .expecting(format!("more than [publisher] batch_bytes, which is {}", wants.batch_bytes)),
-        sync(nats.monitor.as_ref()),
+        sync(nats.monitor.as_ref(), wants.queued_acks),
         exposed(AUTH, nats.auth, nats.remote, "no credentials asked for"),
         exposed(TLS, nats.tls, nats.remote, "plain TCP"),
     ];
@@ -280,12 +282,23 @@ fn replicas(stream: &Stream, servers: usize) -> Finding {
     REPLICAS.found(severity, &stream.name, found)
 }
 
-fn sync(monitor: Option<&Monitor>) -> Finding {
-    match monitor {
-        None => SYNC.found(Severity::Note, "nats", "not to be seen from a client's port"),
-        Some(monitor) if monitor.sync_always => SYNC.found(Severity::Ok, "nats", "always"),
-        Some(monitor) => SYNC.found(Severity::Note, "nats", format!("{:?}", monitor.sync_interval)),
-    }
+/// Whether clients rely on it is seen by what they were told.
+fn sync(monitor: Option<&Monitor>, queued_acks: u64) -> Finding {
+    let (always, shown) = match monitor {
+        None => (false, "not to be seen from a client's port".to_owned()),
+        Some(monitor) if monitor.sync_always => (true, "always".to_owned()),
+        Some(monitor) => (false, format!("{:?}", monitor.sync_interval)),
+    };
+    let severity = match (always, queued_acks) {
+        (true, _) => Severity::Ok,
+        (false, 0) => Severity::Note,
+        (false, _) => Severity::Warning,
+    };
+    SYNC.found(
+        severity,
+        "nats",
+        format!("{shown}, with {queued_acks} acks `queued` given by the edges asked"),
+    )
 }
 
 fn exposed(check: Check, guarded: bool, remote: bool, otherwise: &str) -> Finding {

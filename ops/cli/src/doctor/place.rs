@@ -17,13 +17,13 @@ pub struct Options {
     /// The data folder of a stack that runs on this machine: its stack.toml says where everything is.
     #[arg(long, value_name = "DIR")]
     pub stack: Option<PathBuf>,
-    /// NATS, in place of [nats] url. A password is better put into the environment: IM_NATS__URL.
+    /// NATS, in place of nats.url. A password is better put into the environment: IM_NATS__URL.
     #[arg(long, value_name = "URL")]
     pub nats: Option<String>,
-    /// PostgreSQL, in place of [postgres] url (IM_POSTGRES__URL).
+    /// PostgreSQL, in place of postgres.url (IM_POSTGRES__URL).
     #[arg(long, value_name = "URL")]
     pub postgres: Option<String>,
-    /// Redis, in place of [redis] url (IM_REDIS__URL).
+    /// Redis, in place of redis.url (IM_REDIS__URL).
     #[arg(long, value_name = "URL")]
     pub redis: Option<String>,
     /// The metrics address of an edge or a worker, host:port; may be repeated.

@@ -41,6 +41,8 @@ pub struct Process {
     pub unready: Option<String>,
     /// What it says of itself; none of a version that does not.
     pub about: Option<About>,
+    /// Acks `queued` that it has given since its start.
+    pub queued_acks: u64,
 }
 
 impl Process {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::doctor::finding::testing::{severity, troubles};
 
-const WANTS: Wants = Wants { lanes: 8, stream_bytes: 1 << 30, batch_bytes: 262_144 };
+const WANTS: Wants = Wants { lanes: 8, stream_bytes: 1 << 30, batch_bytes: 262_144, queued_acks: 0 };
 
 fn good() -> Nats {
     Nats {
@@ -92,6 +92,17 @@ fn what_the_server_itself_lacks() {
     assert_eq!(of(Nats { dead: Some(2), ..good() }), [("nats.dead", Severity::Warning)]);
     let slow = Monitor { sync_always: false, sync_interval: Duration::from_secs(120), max_store: 0 };
     assert_eq!(of(Nats { monitor: Some(slow), ..good() }), [("nats.sync_interval", Severity::Note)]);
+}
+
+#[test]
+fn how_often_is_synced_matters_to_those_who_were_told_queued() {
+    let wants = Wants { queued_acks: 3, ..WANTS };
+    let of = |monitor| troubles(&check(&Nats { monitor, ..good() }, &wants));
+    let monitor =
+        |sync_always| Some(Monitor { sync_always, sync_interval: Duration::from_secs(120), max_store: 0 });
+    assert_eq!(of(monitor(true)), []);
+    assert_eq!(of(monitor(false)), [("nats.sync_interval", Severity::Warning)]);
+    assert_eq!(of(None), [("nats.sync_interval", Severity::Warning)]);
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! Asking a process on its metrics port: `/readyz` and `/config`.
+//! Asking a process on its metrics port: `/readyz`, `/config` and one figure of `/metrics`.
 
 use anyhow::{Context, Result, ensure};
 use reqwest::{Client, StatusCode};
-use shared::telemetry::About;
+use shared::telemetry::{About, Metric};
 
 use super::{Part, Process};
 use crate::doctor::clock::Clock;
@@ -43,7 +43,9 @@ pub async fn gather(name: &str, address: &str) -> Result<Answer> {
         }
         _ => None,
     };
-    let mut process = Process { name: name.to_owned(), part: None, unready, about };
+    let (_, figures) = get(&client, &format!("{base}/metrics")).await?;
+    let queued_acks = figure(&figures, Metric::EdgePublishQueuedAcks.name());
+    let mut process = Process { name: name.to_owned(), part: None, unready, about, queued_acks };
     for (key, part) in [("edge.name", Part::Edge), ("worker.name", Part::Worker)] {
         if let Some(name) = process.text(key).map(str::to_owned) {
             (process.name, process.part) = (name, Some(part));
@@ -51,6 +53,12 @@ pub async fn gather(name: &str, address: &str) -> Result<Answer> {
     }
     let clock = process.about.as_ref().map(|about| Clock::read(&process.name, about.now_us, (before, after)));
     Ok(Answer { process, clock })
+}
+
+/// The value of a counter without labels; 0 where there is none of this name.
+fn figure(figures: &str, name: &str) -> u64 {
+    let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok();
+    figures.lines().find_map(value).unwrap_or_default()
 }
 
 async fn get(client: &Client, url: &str) -> Result<(StatusCode, String)> {
@@ -61,4 +69,15 @@ async fn get(client: &Client, url: &str) -> Result<(StatusCode, String)> {
         body.extend_from_slice(&part);
     }
     Ok((answer.status(), String::from_utf8_lossy(&body).into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_is_read_by_its_whole_name() {
+        let figures = "# TYPE im_a_total counter\nim_a_total_more 7\nim_a_total 42\n";
+        assert_eq!((figure(figures, "im_a_total"), figure(figures, "im_b_total")), (42, 0));
+    }
 }

@@ -8,7 +8,7 @@ fn process(name: &str, part: Part, settings: &[(&str, Value)]) -> Process {
         |value: &Value| Setting { value: value.clone(), from: "the default".to_owned(), secret: None };
     let settings: InForce = settings.iter().map(|(key, value)| ((*key).to_owned(), setting(value))).collect();
     let about = About { version: env!("CARGO_PKG_VERSION").to_owned(), settings, ..About::default() };
-    Process { name: name.to_owned(), part: Some(part), unready: None, about: Some(about) }
+    Process { name: name.to_owned(), part: Some(part), unready: None, about: Some(about), queued_acks: 0 }
 }
 
 fn edge(name: &str) -> Process {
