@@ -3,12 +3,16 @@
 //! | module | holds |
 //! |---|---|
 //! | [`ask`] | one request and its reply: NATS in earnest, a closure in tests |
+//! | [`backlogs`] | `session.backlog`, gathered likewise |
 //! | [`logins`] | `session.numbers` and `session.connect`, gathered while the last calls are under way |
 //! | [`notes`] | `session.cursor` and `session.close`, coalesced, tried until a worker has them |
+//! | [`turns`] | when the next call leaves with what has gathered |
 
 pub mod ask;
+pub mod backlogs;
 pub mod logins;
 pub mod notes;
+mod turns;
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -6,10 +6,9 @@ use std::sync::{
 };
 
 use shared::{ids::NodeId, message::parse, subject::Subjects};
-use tokio::sync::Semaphore;
 
 use crate::{
-    calls::{Calls, ask::Ask, logins::Logins, notes::Notes},
+    calls::{Calls, ask::Ask, backlogs::Backlogs, logins::Logins, notes::Notes},
     config::{EdgeConfig, Limits},
     metric::Metrics,
     node::epoch::Epochs,
@@ -17,9 +16,6 @@ use crate::{
     registry::Registry,
     vital::Vital,
 };
-
-/// Backlog reads of a node under way at a time; others wait. Keeps a resync of all sessions from burying the workers.
-pub const BACKLOG_READS: usize = 128;
 
 /// One node. Sessions hold it by `Arc`.
 #[derive(Debug)]
@@ -44,8 +40,8 @@ pub struct Context {
     pub epochs: Epochs,
     /// Its numbers.
     pub metrics: Metrics,
-    /// Permits for backlog reads.
-    pub backlog_reads: Semaphore,
+    /// Backlog reads among them.
+    pub backlogs: Backlogs,
     /// Whether it takes no new sessions.
     pub draining: AtomicBool,
 }
@@ -81,12 +77,12 @@ impl Context {
             parse: config.limits.frame(),
             publisher: Publisher::start(sink, registry.clone(), subjects, node, settings, &metrics, vital),
             registry,
+            backlogs: Backlogs::start(calls.clone(), vital),
             logins: Logins::start(calls.clone(), node.clone(), server.to_owned(), port, vital),
             calls,
             notes: Notes::new(metrics.clone()),
             epochs: Epochs::default(),
             metrics,
-            backlog_reads: Semaphore::new(BACKLOG_READS),
             draining: AtomicBool::new(false),
         }
     }

@@ -9,12 +9,10 @@
 //! | [`wire`] | what a driver needs of a connection: TCP now, TLS and WebSocket by the same trait |
 //! | [`frames`] | bytes to entries; what needs no session is answered here |
 //! | [`login`] | a connection until its login |
-//! | [`backlog`] | one read from the workers |
 //! | [`driver`] | a logged-in session at work |
 //! | [`connection`] | the task of one connection, from its accept to its end |
 //! | [`end`] | how it can end |
 
-pub mod backlog;
 pub mod connection;
 pub mod driver;
 pub mod end;

@@ -12,6 +12,7 @@ use shared::{
     subject::Subjects,
     telemetry,
 };
+use socket2::SockRef;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -71,6 +72,10 @@ pub enum StartError {
     ReadyFile(io::Error),
 }
 
+/// Connections that may wait to be accepted; the kernel's own limit (`net.core.somaxconn`) may be lower. Who comes when so
+/// many wait tries again by itself, a second later: after the end of another node thousands come at once.
+const WAITING: i32 = 4096;
+
 impl Listeners {
     /// Binds what the configuration names.
     ///
@@ -78,11 +83,12 @@ impl Listeners {
     /// The first that cannot be bound.
     pub async fn bind(config: &EdgeConfig) -> Result<Self, StartError> {
         let bind = async |key: &'static str, address: &str| {
-            TcpListener::bind(address).await.map_err(|source| StartError::Bind {
-                key,
-                address: address.to_owned(),
-                source,
-            })
+            let listener = TcpListener::bind(address).await.and_then(|listener| {
+                // Called again it only changes how many may wait.
+                SockRef::from(&listener).listen(WAITING)?;
+                Ok(listener)
+            });
+            listener.map_err(|source| StartError::Bind { key, address: address.to_owned(), source })
         };
         Ok(Self {
             tcp: bind("edge.listen", &config.edge.listen).await?,

@@ -9,18 +9,22 @@ use std::{
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use shared::{
-    delivery::{self, Delivery},
+    delivery::{
+        self, Delivery,
+        pages::{How, Pages},
+    },
     ids::{NodeId, SessionNo, TokenDigest},
     message::{Accepted, accepted},
     rpc::{
-        self, Backlog, Close, ConnectBatch, ConnectReply, ConnectResult, Cursors, Done, Numbers, NumbersDrawn,
+        self, Backlog, BacklogBatch, Close, ConnectBatch, ConnectReply, ConnectResult, Cursors, Done,
+        Numbers, NumbersDrawn,
     },
     subject::Subjects,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::watch,
     task::{JoinHandle, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
@@ -29,6 +33,7 @@ use crate::{
     calls::{
         Calls,
         ask::{Ask, AskError, Reply},
+        backlogs::Backlogs,
         logins::Logins,
         notes::Notes,
     },
@@ -110,12 +115,12 @@ impl Node {
             limits,
             publisher: Publisher::start(fake, registry.clone(), &subjects, &node, settings, &metrics, &vital),
             registry,
+            backlogs: Backlogs::start(calls.clone(), &vital),
             logins: Logins::start(calls.clone(), node.clone(), "127.0.0.1".into(), 1987, &vital),
             calls: calls.clone(),
             notes: Notes::new(metrics.clone()),
             epochs: Epochs::default(),
             metrics,
-            backlog_reads: Semaphore::new(8),
             draining: AtomicBool::new(false),
         });
         let (shutdown, notes_end) = (CancellationToken::new(), CancellationToken::new());
@@ -182,7 +187,7 @@ impl World {
         let payload = match call {
             "session.numbers" => rpc::to_vec(&self.draw(&rpc::from_slice(request).unwrap())),
             "session.connect" => rpc::to_vec(&self.connect(&rpc::from_slice(request).unwrap())),
-            "session.backlog" => return self.backlog(rpc::from_slice(request).unwrap()),
+            "session.backlog" => self.backlogs(rpc::from_slice(request).unwrap()),
             "session.cursor" => {
                 self.cursors.push(rpc::from_slice(request).unwrap());
                 rpc::to_vec(&Done {})
@@ -219,18 +224,22 @@ impl World {
         ConnectReply { results: batch.logins.iter().zip(&batch.numbers).map(one).collect() }
     }
 
-    fn backlog(&mut self, read: Backlog) -> Reply {
+    fn backlogs(&mut self, batch: BacklogBatch) -> Vec<u8> {
+        let mut pages = Pages::default();
+        batch.reads.into_iter().for_each(|read| self.backlog(read, &mut pages));
+        pages.into_payload()
+    }
+
+    fn backlog(&mut self, read: Backlog, pages: &mut Pages) {
         let after = |push: &delivery::Push| {
             read.after.iter().find(|place| place.conv == push.conversation).map(|place| place.seq)
         };
-        let mut payload = Vec::new();
         let owed = self.owed.iter().filter(|push| after(push).is_none_or(|after| push.seq > after));
         let owed: Vec<_> = owed.collect();
         let page = owed.len().min(read.limit as usize);
-        owed[..page].iter().for_each(|push| delivery::encode(&Delivery::Push((*push).clone()), &mut payload));
-        let more = page < owed.len();
+        owed[..page].iter().for_each(|push| pages.put(&Delivery::Push((*push).clone())));
+        pages.end(if page < owed.len() { How::More } else { How::Done });
         self.reads.push(read);
-        Reply { payload: payload.into(), more, ..Reply::default() }
     }
 }
 

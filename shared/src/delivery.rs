@@ -24,6 +24,7 @@
 //! | `revoked` | `user`, `device`?, `below`? | no |
 //! | `resync` | none | no |
 
+pub mod pages;
 mod read;
 mod write;
 

@@ -6,7 +6,7 @@
 //! | `session.numbers` | [`Numbers`] | [`NumbersDrawn`] |
 //! | `session.connect` | [`ConnectBatch`] | [`ConnectReply`] |
 //! | `session.register` | [`Register`] | [`Registered`] |
-//! | `session.backlog` | [`Backlog`] | [`crate::delivery`] batch; the header `im-more: 1` says that there is more |
+//! | `session.backlog` | [`BacklogBatch`] | [`crate::delivery::pages`] |
 //! | `session.cursor` | [`Cursors`] | [`Done`] |
 //! | `session.close` | [`Close`] | [`Done`] |
 //! | `session.seen` | [`Seen`] | [`Done`] |
@@ -30,8 +30,6 @@ use crate::{
 
 /// Header of a reply that is a failure: a [`crate::command::Code`].
 pub const ERROR_HEADER: &str = "im-error";
-/// Header of a backlog reply with more to come.
-pub const MORE_HEADER: &str = "im-more";
 
 /// Header of a batch of deliveries: who sends it and the how-manieth of it to this node, from 1, as `{sender} {number}`. A
 /// node that misses one knows by the next.
@@ -185,6 +183,17 @@ pub struct Registered {
     pub epoch: Option<String>,
 }
 
+/// Reads of many sessions that gathered while the last call was under way.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct BacklogBatch {
+    /// At most [`BACKLOG_READS`]; a page comes back for each, in order.
+    #[serde(default)]
+    pub reads: Vec<Backlog>,
+}
+
+/// The most reads of one [`BacklogBatch`].
+pub const BACKLOG_READS: usize = 128;
+
 /// A session asks for what its device has not been sent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Backlog {
@@ -192,10 +201,9 @@ pub struct Backlog {
     pub user: UserId,
     /// For which device.
     pub device: Device,
-    /// On which session: a worker refuses one that has been replaced (`code = "token"`), or whose token was revoked
-    /// (`code = "not_logged_in"`).
+    /// On which session: one that has been replaced, or whose token was revoked, is told so and gets nothing.
     pub session: SessionNo,
-    /// At most this many deliveries.
+    /// At most this many deliveries, and fewer where many are asked for together.
     pub limit: u32,
     /// Where this session is further than the device's stored cursor: the last `seq` written (or stored by itself).
     #[serde(default)]

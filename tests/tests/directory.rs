@@ -4,16 +4,17 @@
 
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use shared::{
     config::SecretUrl,
-    ids::{Device, NodeId, SessionNo, UserId},
+    ids::{Conversation, Device, NodeId, Seq, SessionNo, UserId},
     rpc::Registration,
 };
 use tests::harness::{SOON, eventually, servers, stores::Stores};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use workers::{
     config::WorkerConfig,
-    directory::{Directory, Routes},
+    directory::{Directory, Routes, offline::NAMED},
     nodes::NodeInfo,
 };
 
@@ -148,5 +149,28 @@ async fn who_has_registered_is_kept_as_long_as_its_epoch() {
         keys => Err(format!("left behind: {keys:?}")),
     })
     .await;
+    desk.close().await;
+}
+
+/// What waits for a user who never comes back must not grow without bound.
+#[tokio::test]
+async fn a_list_of_kept_bodies_names_the_newest_ones_and_ends() {
+    let desk = Desk::open("kept").await;
+    desk.epoch().await;
+    let talk = Conversation::direct(UserId(1), UserId(2));
+    let body = |seq: usize| (UserId(1), talk, Seq(seq as i64), Bytes::from_static(b"x"));
+    let bodies: Vec<_> = (1..NAMED).map(body).collect();
+    desk.directory.offline_put(&bodies).await.unwrap();
+    let list = desk.stores.key("offline_1");
+    let named = async || desk.stores.redis::<Vec<String>>("LRANGE", &[&list, "0", "-1"]).await;
+    assert_eq!(named().await.len(), NAMED - 1);
+    let more: Vec<_> = (NAMED..NAMED + 7).map(body).collect();
+    desk.directory.offline_put(&more).await.unwrap();
+    let key = |seq: usize| desk.stores.key(&format!("offline_1_{talk}_{seq}"));
+    assert_eq!(named().await, (7..NAMED + 7).map(key).collect::<Vec<_>>());
+    for key in [list.clone(), key(NAMED)] {
+        let left: i64 = desk.stores.redis("TTL", &[&key]).await;
+        assert!(left > 0 && left <= 7 * 86_400, "{key} ends in {left} s");
+    }
     desk.close().await;
 }

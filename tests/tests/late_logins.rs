@@ -69,7 +69,7 @@ impl Desk {
 
     async fn standing(&self, device: &str, number: SessionNo) -> Standing {
         let session = self.pool.get().await.unwrap();
-        logins::standing(&session, UserId(1), &Device::new(device).unwrap(), number).await.unwrap()
+        logins::standings(&session, &[(UserId(1), &Device::new(device).unwrap(), number)]).await.unwrap()[0]
     }
 
     async fn tokens(&self) -> i64 {

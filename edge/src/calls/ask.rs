@@ -25,8 +25,6 @@ pub struct Reply {
     pub payload: Bytes,
     /// The failure's code, from [`rpc::ERROR_HEADER`].
     pub error: Option<String>,
-    /// There is more to ask for, from [`rpc::MORE_HEADER`].
-    pub more: bool,
     /// Who replied, from [`rpc::WORKER_HEADER`].
     pub worker: Option<String>,
 }
@@ -70,10 +68,8 @@ impl Ask for async_nats::Client {
                 let headers = message.headers.as_ref()?;
                 Some(headers.get(name)?.as_str().to_owned())
             };
-            let (error, more) =
-                (header(rpc::ERROR_HEADER), header(rpc::MORE_HEADER).is_some_and(|more| more == "1"));
-            let worker = header(rpc::WORKER_HEADER);
-            Ok(Reply { payload: message.payload, error, more, worker })
+            let (error, worker) = (header(rpc::ERROR_HEADER), header(rpc::WORKER_HEADER));
+            Ok(Reply { payload: message.payload, error, worker })
         }
         .boxed()
     }

@@ -3,20 +3,20 @@
 //! The numbers fence logins off. A worker may hang and carry a login out long after it was given up here, when the client
 //! has logged in again: with the lower number it is then refused.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use shared::{
     command::Code,
     ids::NodeId,
     rpc::{Connect, ConnectBatch, ConnectReply, ConnectResult, Numbers, NumbersDrawn},
 };
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
-use super::{CallError, Calls};
+use super::{CallError, Calls, turns::Turns};
 use crate::vital::Vital;
 
-/// The most logins of one call.
-const BATCH: usize = 500;
+/// The most logins of one call: what costs PostgreSQL a few milliseconds, for the others' sake.
+const BATCH: usize = 250;
 /// Calls under way at a time.
 const CALLS: usize = 4;
 /// Logins that wait for a call. When full, a connection waits with its login; its socket is not read meanwhile.
@@ -73,21 +73,14 @@ impl Logins {
 }
 
 async fn gather(calls: Calls, mut waiting: mpsc::Receiver<Waiting>, empty: ConnectBatch) {
-    let permits = Arc::new(Semaphore::new(CALLS));
-    while let Some(first) = waiting.recv().await {
-        let Ok(permit) = permits.clone().acquire_owned().await else { return };
-        let mut logins = vec![first];
-        while logins.len() < BATCH
-            && let Ok(more) = waiting.try_recv()
-        {
-            logins.push(more);
-        }
+    let mut turns = Turns::new(CALLS, BATCH);
+    while let Some((mut logins, turn)) = turns.next(&mut waiting).await {
         // Whoever has stopped waiting must not get a session that replaces the one it has now.
         logins.retain(|login| !login.answer.is_closed());
         let (calls, batch) = (calls.clone(), empty.clone());
         tokio::spawn(async move {
             connect(&calls, batch, logins).await;
-            drop(permit);
+            drop(turn);
         });
     }
 }

@@ -19,7 +19,7 @@ use shared::{
 use tokio::time::Sleep;
 
 use super::{
-    Output, Stamped, backlog,
+    Output, Stamped,
     end::End,
     frames::{self, Next},
     live::Live,
@@ -163,7 +163,7 @@ impl<W: Wire> Session<W> {
         self.catch_up(&mut out);
         self.frames(&mut out);
         if let Some((read, pause)) = self.live.next_read() {
-            tokio::spawn(backlog::read(self.context.clone(), self.outbox().clone(), read, pause));
+            self.context.backlogs.read(self.outbox().clone(), read, pause);
         }
         self.report(&mut out, was_live);
         if out.bytes.is_empty() {

@@ -2,7 +2,7 @@
 //!
 //! It is in one of two modes. Live: deliveries are written as they come. Backlog, where it begins and to which a gap,
 //! a full outbox, a resync or too many unacknowledged deliveries return it: deliveries are only noted, and it reads
-//! from the workers until a read begun after the last note finds nothing.
+//! from the workers until a read begun after the last note has brought all there is.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -213,7 +213,8 @@ impl Live {
                 | Delivery::Resync => {}
             }
         }
-        if !news && !more && !self.mode.noted {
+        // One read has seen one state of everything: what was stored since is on its way, and was noted or comes next.
+        if !more && !self.mode.noted && !self.mode.paused {
             self.tracks.complete(&self.who, &mut out.notes);
             self.mode.backlog = false;
             self.told = None;

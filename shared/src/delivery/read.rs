@@ -19,7 +19,7 @@ pub fn decode(batch: &Bytes) -> Result<Vec<Delivery>, NotADelivery> {
     frames.iter().map(one).collect()
 }
 
-fn one(frame: &Bytes) -> Result<Delivery, NotADelivery> {
+pub(super) fn one(frame: &Bytes) -> Result<Delivery, NotADelivery> {
     let end = header_end(frame);
     let header = std::str::from_utf8(&frame[..end]).map_err(|_| wrong("UTF-8", "other bytes"))?;
     if !header.ends_with('\n') {
@@ -170,7 +170,7 @@ fn conversation_of(value: &str) -> Result<Conversation, NotADelivery> {
     read().ok_or_else(|| wrong("`conv` as \"dm:<user>:<user>\", the lower first, or \"g:<group>\"", value))
 }
 
-fn wrong(expected: &str, found: &str) -> NotADelivery {
+pub(super) fn wrong(expected: &str, found: &str) -> NotADelivery {
     NotADelivery {
         expected: expected.to_owned(),
         found: format!("{:?}", found.chars().take(64).collect::<String>()),

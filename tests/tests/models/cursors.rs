@@ -214,8 +214,8 @@ impl World {
         for user in &self.users {
             for device in ["pad", "phone"] {
                 let device = Device::new(device).unwrap();
-                let receipts = cursors::pending(&session, *user, &device, 10_000).await.unwrap();
-                pending.extend(receipts.into_iter().map(owed));
+                let receipts = cursors::pending(&session, &[(*user, &device, 10_000)]).await.unwrap();
+                pending.extend(receipts.into_iter().flatten().map(owed));
             }
         }
         assert_eq!(pending, self.receipts);

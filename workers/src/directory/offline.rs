@@ -10,7 +10,7 @@ use shared::ids::{Conversation, Seq, UserId};
 use super::{Directory, Unreachable};
 
 /// The newest keys that a user's list names.
-const NAMED: isize = 10_000;
+pub const NAMED: usize = 10_000;
 
 /// Takes every key up to the given places out of a user's list, and gives them.
 const CLEAR: &str = "local upto = {}
@@ -29,7 +29,7 @@ end
 return gone";
 
 impl Directory {
-    /// Keeps bodies for users who are away, in one pipeline.
+    /// Keeps bodies for users who are away, in one pipeline; in another one lists that have grown too long are cut.
     ///
     /// # Errors
     /// [`Unreachable`]: nothing is lost by it, PostgreSQL has them.
@@ -48,11 +48,22 @@ impl Directory {
             pipeline.cmd("SET").arg(&key).arg(body.as_ref()).arg("EX").arg(expiry).ignore();
             named.entry(*user).or_default().push(key);
         }
+        let mut lists = Vec::with_capacity(named.len());
         for (user, keys) in named {
             let list = self.list_key(user);
-            pipeline.cmd("RPUSH").arg(&list).arg(keys).ignore();
-            pipeline.cmd("LTRIM").arg(&list).arg(-NAMED).arg(-1).ignore();
+            pipeline.cmd("RPUSH").arg(&list).arg(keys);
             pipeline.cmd("EXPIRE").arg(&list).arg(expiry).ignore();
+            lists.push(list);
+        }
+        let lengths: Vec<usize> = self.link().send(&pipeline).await?;
+        let long: Vec<&String> =
+            lists.iter().zip(lengths).filter(|(_, length)| *length > NAMED).map(|(list, _)| list).collect();
+        if long.is_empty() {
+            return Ok(());
+        }
+        let mut pipeline = Pipeline::with_capacity(long.len());
+        for list in long {
+            pipeline.cmd("LTRIM").arg(list).arg(-(NAMED as isize)).arg(-1).ignore();
         }
         self.link().send(&pipeline).await
     }

@@ -10,7 +10,7 @@ use async_nats::{Client, HeaderMap, Message, Subscriber};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use shared::{
-    rpc::{ERROR_HEADER, MORE_HEADER, WORKER_HEADER},
+    rpc::{ERROR_HEADER, WORKER_HEADER},
     subject::Subjects,
     telemetry::Metric,
 };
@@ -85,12 +85,7 @@ impl Counter {
             .increment(1);
         let mut headers = HeaderMap::new();
         let payload = match done {
-            Ok(answer) => {
-                if answer.more {
-                    headers.insert(MORE_HEADER, "1");
-                }
-                answer.payload
-            }
+            Ok(payload) => payload,
             Err(fault) => {
                 log(name, &fault);
                 headers.insert(ERROR_HEADER, fault.code().as_str());

@@ -99,18 +99,6 @@ impl Fault {
     }
 }
 
-/// A reply's payload, and whether there is more to ask for.
-pub(crate) struct Answer {
-    pub payload: Vec<u8>,
-    pub more: bool,
-}
-
-impl Answer {
-    fn of<T: Serialize>(value: &T) -> Self {
-        Self { payload: rpc::to_vec(value), more: false }
-    }
-}
-
 /// Answers calls until shutdown, then those that have already come: calls for any worker, and those for this one, which
 /// an edge makes that has asked `who` is there. At most `[rpc] concurrency` at a time; more wait in the subscriptions,
 /// then at the broker.
@@ -148,18 +136,23 @@ fn known(asked: &str) -> &'static str {
     session.or_else(|| command::call(asked).map(|call| call.name)).unwrap_or("unknown")
 }
 
-async fn dispatch(calls: &Calls, name: &'static str, payload: &[u8]) -> Result<Answer, Fault> {
+/// A reply's payload.
+async fn dispatch(calls: &Calls, name: &'static str, payload: &[u8]) -> Result<Vec<u8>, Fault> {
     match name {
-        "session.numbers" => session::numbers(calls, read(payload)?).await.map(|done| Answer::of(&done)),
-        "session.connect" => session::connect(calls, read(payload)?).await.map(|done| Answer::of(&done)),
-        "session.register" => session::register(calls, read(payload)?).await.map(|done| Answer::of(&done)),
-        "session.close" => session::close(calls, read(payload)?).await.map(|done| Answer::of(&done)),
-        "session.seen" => session::seen(calls, read(payload)?).await.map(|done| Answer::of(&done)),
-        "session.cursor" => cursor::cursor(calls, read(payload)?).await.map(|done| Answer::of(&done)),
+        "session.numbers" => session::numbers(calls, read(payload)?).await.map(toml),
+        "session.connect" => session::connect(calls, read(payload)?).await.map(toml),
+        "session.register" => session::register(calls, read(payload)?).await.map(toml),
+        "session.close" => session::close(calls, read(payload)?).await.map(toml),
+        "session.seen" => session::seen(calls, read(payload)?).await.map(toml),
+        "session.cursor" => cursor::cursor(calls, read(payload)?).await.map(toml),
         "session.backlog" => backlog::backlog(calls, read(payload)?).await,
         "unknown" => Err(Fault::refused(Code::Unknown, "expected a call of the table, found another name")),
-        name => http::answer(calls, name, read(payload)?).await.map(|done| Answer::of(&done)),
+        name => http::answer(calls, name, read(payload)?).await.map(toml),
     }
+}
+
+fn toml<T: Serialize>(value: T) -> Vec<u8> {
+    rpc::to_vec(&value)
 }
 
 fn read<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Fault> {

@@ -78,8 +78,12 @@ USING unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $
 WHERE r.user_id = t.user_id AND r.device = t.device AND r.conv = t.conv AND r.seq = t.seq
   AND r.by_id = t.by_id AND r.read = t.read";
 
-const PENDING: &str = "SELECT user_id, device, conv, seq, by_id, read, id FROM receipts
-WHERE user_id = $1 AND device = $2 ORDER BY conv, seq, by_id, read LIMIT $3";
+const PENDING: &str = "SELECT p.*, r.place
+FROM unnest($1::bigint[], $2::text[], $3::bigint[]) WITH ORDINALITY r(user_id, device, most, place)
+CROSS JOIN LATERAL (
+    SELECT user_id, device, conv, seq, by_id, read, id FROM receipts
+    WHERE user_id = r.user_id AND device = r.device ORDER BY conv, seq, by_id, read LIMIT r.most) p
+ORDER BY r.place, p.conv, p.seq, p.by_id, p.read";
 
 const SEEN_NOW: &str = "UPDATE devices d SET seen_at = now()
 FROM unnest($1::bigint[], $2::text[]) m(user_id, device) WHERE d.user_id = m.user_id AND d.device = m.device";
@@ -158,17 +162,25 @@ pub async fn settle(
     })
 }
 
-/// Receipts that this device is owed, at most `limit`.
+/// Receipts that devices are owed, of each at most so many, in one statement; one answer each, in order.
 ///
 /// # Errors
 /// [`StoreError`].
 pub async fn pending(
     session: &super::Session,
-    user: UserId,
-    device: &Device,
-    limit: i64,
-) -> Result<Vec<Receipt>, StoreError> {
-    session.query(PENDING, &[&user.0, &device.as_str(), &limit]).await?.iter().map(receipt).collect()
+    asked: &[(UserId, &Device, i64)],
+) -> Result<Vec<Vec<Receipt>>, StoreError> {
+    let users: Vec<i64> = asked.iter().map(|(user, ..)| user.0).collect();
+    let devices: Vec<&str> = asked.iter().map(|(_, device, _)| device.as_str()).collect();
+    let most: Vec<i64> = asked.iter().map(|(.., most)| *most).collect();
+    let mut found = vec![Vec::new(); asked.len()];
+    for row in session.query(PENDING, &[&users, &devices, &most]).await? {
+        let nth = usize::try_from(row.get::<_, i64>(7) - 1).unwrap_or(usize::MAX);
+        if let Some(found) = found.get_mut(nth) {
+            found.push(receipt(&row)?);
+        }
+    }
+    Ok(found)
 }
 
 async fn note_delivered(tx: &Tx<'_>, delivered: &[ReceiptKey]) -> Result<Vec<Row>, StoreError> {

@@ -11,11 +11,17 @@ use shared::{
     ids::{Device, SessionNo, TokenDigest, UserId},
     rpc::Connect,
 };
+use tokio_postgres::Row;
 
 use super::{Pool, Session, StoreError, Tx, again};
 
-const TOKENS: &str =
-    "SELECT digest, user_id, device FROM sessions WHERE digest = ANY($1) ORDER BY digest FOR UPDATE";
+/// Also whether the token's row is to be written: it was not used within the hour, or its device has other tokens from
+/// before it. Nearly every login is of a token that is just used again, and a row written costs as much as all the rest.
+const TOKENS: &str = "SELECT digest, user_id, device,
+    s.used_at < now() - interval '1 hour'
+    OR EXISTS (SELECT FROM sessions o WHERE o.user_id = s.user_id AND o.device = s.device
+               AND o.digest <> s.digest AND o.created_at <= s.created_at)
+FROM sessions s WHERE digest = ANY($1) ORDER BY digest FOR UPDATE OF s";
 
 const DEVICES: &str = "SELECT user_id, device, seen_at < now() - make_interval(days => $2)
 FROM devices WHERE user_id = ANY($1)";
@@ -67,7 +73,11 @@ WHERE d.user_id = n.user_id AND d.device = n.device
   AND (n.newest < n.session OR (n.newest = n.session AND n.newest_by = n.digest))
 RETURNING d.session, n.newest = n.session";
 
-const STANDING: &str = "SELECT session, digest IS NULL FROM devices WHERE user_id = $1 AND device = $2";
+/// One look into the index a row, where the planner, blind to the arrays' length, would read the whole table.
+const STANDINGS: &str = "SELECT r.place, d.session, d.digest IS NULL
+FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY r(user_id, device, place)
+CROSS JOIN LATERAL (
+    SELECT d.session, d.digest FROM devices d WHERE d.user_id = r.user_id AND d.device = r.device LIMIT 1) d";
 
 /// A newer token that has not connected yet stays.
 const OLDER_TOKENS: &str = "DELETE FROM sessions o
@@ -151,7 +161,7 @@ async fn connect_in(
     numbers: &[SessionNo],
     limits: DeviceLimits,
 ) -> Result<Logins, StoreError> {
-    let mut refused: Vec<Option<(Code, String)>> = verify(tx, logins).await?;
+    let Verified { mut refused, changing } = verify(tx, logins).await?;
     let passed = |refused: &[Option<_>]| -> Vec<usize> {
         (0..logins.len()).filter(|at| refused[*at].is_none()).collect()
     };
@@ -167,6 +177,15 @@ async fn connect_in(
     let mut revoked = Vec::new();
     if !passed.is_empty() {
         tx.execute(BIND_MARKS, &[&digests, &users, &devices]).await?;
+    }
+    let changing: Vec<&Connect> = passed
+        .iter()
+        .map(|at| &logins[*at])
+        .filter(|login| changing.contains(login.token.as_str()))
+        .collect();
+    if !changing.is_empty() {
+        let digests: Vec<&str> = changing.iter().map(|login| login.token.as_str()).collect();
+        let devices: Vec<&str> = changing.iter().map(|login| login.device.as_str()).collect();
         tx.execute(BIND, &[&digests, &devices]).await?;
         let rows = tx.query(OLDER_TOKENS, &[&digests]).await?;
         revoked.extend(rows.iter().filter_map(|row| TokenDigest::try_from(row.get::<_, String>(0)).ok()));
@@ -222,30 +241,47 @@ pub enum Standing {
     Revoked,
 }
 
-/// How this session stands to its device.
+/// How sessions stand to their devices, one answer each, in order.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn standing(
+pub async fn standings(
     session: &Session,
-    user: UserId,
-    device: &Device,
-    number: SessionNo,
-) -> Result<Standing, StoreError> {
-    let row = session.query_opt(STANDING, &[&user.0, &device.as_str()]).await?;
-    Ok(match row.map(|row| (SessionNo(row.get(0)), row.get::<_, bool>(1))) {
-        Some((newest, _)) if newest <= number => Standing::Newest,
-        Some((_, true)) => Standing::Revoked,
-        Some((_, false)) | None => Standing::Replaced,
-    })
+    asked: &[(UserId, &Device, SessionNo)],
+) -> Result<Vec<Standing>, StoreError> {
+    let users: Vec<i64> = asked.iter().map(|(user, ..)| user.0).collect();
+    let devices: Vec<&str> = asked.iter().map(|(_, device, _)| device.as_str()).collect();
+    let mut standings = vec![Standing::Replaced; asked.len()];
+    for row in session.query(STANDINGS, &[&users, &devices]).await? {
+        let nth = usize::try_from(row.get::<_, i64>(0) - 1).unwrap_or(usize::MAX);
+        let (Some(standing), Some((.., number))) = (standings.get_mut(nth), asked.get(nth)) else { continue };
+        *standing = match (SessionNo(row.get(1)), row.get::<_, bool>(2)) {
+            (newest, _) if newest <= *number => Standing::Newest,
+            (_, true) => Standing::Revoked,
+            (_, false) => Standing::Replaced,
+        };
+    }
+    Ok(standings)
+}
+
+/// What the tokens of a batch say.
+struct Verified {
+    /// Of each login, why it is refused.
+    refused: Vec<Option<(Code, String)>>,
+    /// Tokens that have no device yet, were not used for long, or end others.
+    changing: HashSet<String>,
 }
 
 /// Each token must exist, be the user's, and not be another device's.
-async fn verify(tx: &Tx<'_>, logins: &[Connect]) -> Result<Vec<Option<(Code, String)>>, StoreError> {
+async fn verify(tx: &Tx<'_>, logins: &[Connect]) -> Result<Verified, StoreError> {
     let digests: Vec<&str> = logins.iter().map(|login| login.token.as_str()).collect();
     let rows = tx.query(TOKENS, &[&digests]).await?;
     let mut known: HashMap<&str, (UserId, Option<String>)> =
         rows.iter().map(|row| (row.get(0), (UserId(row.get(1)), row.get(2)))).collect();
+    // What is not known of a token without a device is null.
+    let changes =
+        |row: &&Row| row.get::<_, Option<&str>>(2).is_none() || row.get::<_, Option<bool>>(3) != Some(false);
+    let changing = rows.iter().filter(changes).map(|row| row.get(0)).collect();
     let check = |login: &Connect| match known.get_mut(login.token.as_str()) {
         Some((user, device)) if *user == login.user => match device {
             Some(device) if device != login.device.as_str() => {
@@ -260,7 +296,7 @@ async fn verify(tx: &Tx<'_>, logins: &[Connect]) -> Result<Vec<Option<(Code, Str
         },
         _ => Some((Code::Token, "token error: not a token of this user".to_owned())),
     };
-    Ok(logins.iter().map(check).collect())
+    Ok(Verified { refused: logins.iter().map(check).collect(), changing })
 }
 
 /// Makes the devices that are new, within the limit. Whether some of these users' devices are to be forgotten.

@@ -7,26 +7,32 @@ use shared::{
     ids::{Conversation, Device, Seq, SessionNo, UserId},
     message::Stored,
 };
+use tokio_postgres::Row;
 
 use super::{Session, StoreError, rows};
 
-/// Walks the user's conversations in order and stops when there is enough; one that is read to its end costs one look
-/// into the index. All three columns of the order are needed: a sort by fewer leaves the rest to chance. `$3` holds places further than the cursors, as a JSON object: a hash of them would lose the order.
-const OWED: &str = "WITH given AS MATERIALIZED (SELECT $3::text::jsonb AS after)
-SELECT m.conv, m.seq, m.sender, m.ts, m.kind, m.want, m.device, m.id, m.content, m.version_sender, m.version_target
-FROM participants p
-CROSS JOIN given g
-LEFT JOIN cursors c ON c.user_id = p.user_id AND c.device = $2 AND c.conv = p.conv
+/// For each read, by its place in the arrays: walks the user's conversations in order and stops when there is enough; one
+/// that is read to its end costs one look into the index. All three columns of the order are needed: a sort by fewer
+/// leaves the rest to chance. `after` holds places further than the cursors, as a JSON object: a hash of them would lose
+/// the order. It is read once a user, not once a conversation: that is what `OFFSET 0` is for.
+const OWED: &str = "SELECT r.place, o.conv, o.seq, o.sender, o.ts, o.kind, o.want, o.device, o.id, o.content,
+       o.version_sender, o.version_target
+FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[]) WITH ORDINALITY r(user_id, device, after, wanted, place)
+CROSS JOIN LATERAL (SELECT r.after::jsonb AS after OFFSET 0) g
 CROSS JOIN LATERAL (
-    SELECT m.* FROM messages m
-    WHERE m.conv = p.conv
-      AND m.seq > greatest(coalesce(c.seq, 0), coalesce((g.after ->> p.conv)::bigint, 0), p.from_seq - 1)
-      AND m.seq <= coalesce(p.to_seq, 9223372036854775807)
-      AND NOT (m.sender = $1 AND m.device = $2)
-    ORDER BY m.seq LIMIT $4) m
-WHERE p.user_id = $1
-ORDER BY p.conv, p.from_seq, m.seq
-LIMIT $4";
+    SELECT p.from_seq, m.* FROM participants p
+    LEFT JOIN cursors c ON c.user_id = p.user_id AND c.device = r.device AND c.conv = p.conv
+    CROSS JOIN LATERAL (
+        SELECT m.* FROM messages m
+        WHERE m.conv = p.conv
+          AND m.seq > greatest(coalesce(c.seq, 0), coalesce((g.after ->> p.conv)::bigint, 0), p.from_seq - 1)
+          AND m.seq <= coalesce(p.to_seq, 9223372036854775807)
+          AND NOT (m.sender = r.user_id AND m.device = r.device)
+        ORDER BY m.seq LIMIT r.wanted) m
+    WHERE p.user_id = r.user_id
+    ORDER BY p.conv, p.from_seq, m.seq
+    LIMIT r.wanted) o
+ORDER BY r.place, o.conv, o.from_seq, o.seq";
 
 /// Where a device begins that does not exist yet: the user's furthest, and what the token has cleared.
 const START: &str = "SELECT conv, max(seq) FROM (
@@ -39,8 +45,70 @@ const NUMBER: &str = "SELECT session FROM devices WHERE user_id = $1 AND device 
 /// Places in conversations.
 pub type Places = BTreeMap<Conversation, Seq>;
 
-/// Stored frames that a device is owed, conversation by conversation, in order; what it sent itself is not among them.
-/// `None` is a device yet to be made. Whether there is more.
+/// One to be asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Read<'a> {
+    /// Whose.
+    pub user: UserId,
+    /// `None` is a device yet to be made.
+    pub device: Option<&'a Device>,
+    /// Places further than the device's cursors.
+    pub after: &'a Places,
+    /// The most rows.
+    pub limit: usize,
+}
+
+/// What one read has found.
+#[derive(Debug, Default)]
+pub struct Found {
+    rows: Vec<Row>,
+    limit: usize,
+}
+
+impl Found {
+    /// Stored frames that the device is owed, conversation by conversation, in order; what it sent itself is not among
+    /// them.
+    ///
+    /// # Errors
+    /// [`StoreError::Row`].
+    pub fn stored(&self, user: UserId) -> Result<Vec<Stored>, StoreError> {
+        self.rows.iter().take(self.limit).map(|row| rows::stored_at(row, 1, user)).collect()
+    }
+
+    /// How many these are.
+    pub fn len(&self) -> usize {
+        self.rows.len().min(self.limit)
+    }
+
+    /// Whether there is more.
+    pub fn more(&self) -> bool {
+        self.rows.len() > self.limit
+    }
+}
+
+/// What many devices are owed, in one statement; one answer a read, in order.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn owed_all(session: &Session, reads: &[Read<'_>]) -> Result<Vec<Found>, StoreError> {
+    let users: Vec<i64> = reads.iter().map(|read| read.user.0).collect();
+    // No device is called so.
+    let devices: Vec<&str> = reads.iter().map(|read| read.device.map_or("", Device::as_str)).collect();
+    let after: Vec<Option<String>> = reads.iter().map(|read| places_json(read.after)).collect();
+    let wanted: Vec<i64> =
+        reads.iter().map(|read| i64::try_from(read.limit + 1).unwrap_or(i64::MAX)).collect();
+    let mut found: Vec<Found> =
+        reads.iter().map(|read| Found { rows: Vec::new(), limit: read.limit }).collect();
+    for row in session.query(OWED, &[&users, &devices, &after, &wanted]).await? {
+        let place = usize::try_from(row.get::<_, i64>(0)).unwrap_or(0);
+        if let Some(found) = place.checked_sub(1).and_then(|nth| found.get_mut(nth)) {
+            found.rows.push(row);
+        }
+    }
+    Ok(found)
+}
+
+/// What one device is owed, and whether there is more; `None` is a device yet to be made.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -51,13 +119,9 @@ pub async fn owed(
     after: &Places,
     limit: usize,
 ) -> Result<(Vec<Stored>, bool), StoreError> {
-    // No device is called so.
-    let device = device.map_or("", Device::as_str);
-    let after = places_json(after);
-    let wanted = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-    let rows = session.query(OWED, &[&user.0, &device, &after, &wanted]).await?;
-    let stored = rows.iter().take(limit).map(|row| rows::stored(row, user));
-    Ok((stored.collect::<Result<_, _>>()?, rows.len() > limit))
+    let found = owed_all(session, &[Read { user, device, after, limit }]).await?;
+    let found = found.into_iter().next().unwrap_or_default();
+    Ok((found.stored(user)?, found.more()))
 }
 
 /// Where a device of this user would begin that binds this token.
@@ -82,10 +146,10 @@ pub async fn newest_session(
     Ok(row.map(|row| SessionNo(row.get(0))))
 }
 
-/// A JSON object; conversations hold nothing that JSON would escape.
-fn places_json(places: &Places) -> String {
+/// A JSON object; conversations hold nothing that JSON would escape. `None`: nothing stands in it.
+fn places_json(places: &Places) -> Option<String> {
     let pairs: Vec<String> = places.iter().map(|(conv, seq)| format!("\"{conv}\":{seq}")).collect();
-    format!("{{{}}}", pairs.join(","))
+    (!pairs.is_empty()).then(|| format!("{{{}}}", pairs.join(",")))
 }
 
 #[cfg(test)]
@@ -98,7 +162,7 @@ mod tests {
     fn places_are_a_json_object() {
         let talk = Conversation::direct(UserId(1), UserId(2));
         let places = Places::from([(talk, Seq(7)), (Conversation::Group(GroupId(9)), Seq(1))]);
-        assert_eq!(places_json(&places), r#"{"dm:1:2":7,"g:9":1}"#);
-        assert_eq!(places_json(&Places::new()), "{}");
+        assert_eq!(places_json(&places).as_deref(), Some(r#"{"dm:1:2":7,"g:9":1}"#));
+        assert_eq!(places_json(&Places::new()), None);
     }
 }

@@ -145,24 +145,32 @@ pub const COLUMNS: &str = "m.conv, m.seq, m.sender, m.ts, m.kind, m.want, m.devi
 /// # Errors
 /// [`StoreError::Row`].
 pub fn stored(row: &Row, reader: UserId) -> Result<Stored, StoreError> {
-    let conversation = conversation(row.get(0))?;
-    let sender = UserId(row.get(2));
-    let kind: i16 = row.get(4);
-    let content: &str = row.get(8);
+    stored_at(row, 0, reader)
+}
+
+/// As [`stored`], of a row in which [`COLUMNS`] begin at `first`.
+///
+/// # Errors
+/// [`StoreError::Row`].
+pub fn stored_at(row: &Row, first: usize, reader: UserId) -> Result<Stored, StoreError> {
+    let conversation = conversation(row.get(first))?;
+    let sender = UserId(row.get(first + 2));
+    let kind: i16 = row.get(first + 4);
+    let content: &str = row.get(first + 8);
     let what = if kind == TEXT {
-        StoredBody::Text { content: content.to_owned(), ack: wanted(row.get(5)) }
+        StoredBody::Text { content: content.to_owned(), ack: wanted(row.get(first + 5)) }
     } else {
         let (what, group) = decode_ask(kind, content, &conversation, sender)?;
-        let contact_version = row.get(if reader == sender { 9 } else { 10 });
+        let contact_version = row.get(first + if reader == sender { 9 } else { 10 });
         StoredBody::Request { what, group, contact_version }
     };
     Ok(Stored {
         conversation,
-        seq: Seq(row.get(1)),
+        seq: Seq(row.get(first + 1)),
         sender,
-        device: device(row.get(6))?,
-        id: message_id(row.get(7))?,
-        ts: row.get(3),
+        device: device(row.get(first + 6))?,
+        id: message_id(row.get(first + 7))?,
+        ts: row.get(first + 3),
         what,
     })
 }
