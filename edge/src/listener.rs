@@ -29,12 +29,21 @@ const BREATHER: Duration = Duration::from_millis(100);
 /// A silent peer is asked whether it is still there after this long, so that a lost one does not stay for ever.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
+/// Connections accepted before all that is there gets its turn: where thousands come at once, sessions that talk must not
+/// wait behind all of them.
+const AT_ONCE: usize = 16;
+
 /// Accepts until `shutdown`; returns the connections still open. Capacity: `limits.connections`; one more is told so
 /// and closed.
 pub async fn run(listener: TcpListener, context: Arc<Context>, shutdown: CancellationToken) -> JoinSet<()> {
     let room = Arc::new(Room { open: AtomicUsize::new(0), context: context.clone() });
     let mut connections = JoinSet::new();
+    let mut accepted_now = 0;
     loop {
+        if accepted_now == AT_ONCE {
+            accepted_now = 0;
+            tokio::task::yield_now().await;
+        }
         let accepted = tokio::select! {
             () = shutdown.cancelled() => return connections,
             Some(ended) = connections.join_next() => {
@@ -43,6 +52,7 @@ pub async fn run(listener: TcpListener, context: Arc<Context>, shutdown: Cancell
             }
             accepted = listener.accept() => accepted,
         };
+        accepted_now += 1;
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {

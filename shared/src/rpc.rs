@@ -225,6 +225,10 @@ pub struct Cursors {
     /// Devices' cursors, moved up only.
     #[serde(default)]
     pub moves: Vec<Move>,
+    /// Moves over frames that the device sent itself. They never cross: an edge keeps them for longer, since whoever
+    /// writes to many would have a cursor moved for every message.
+    #[serde(skip)]
+    pub own: Vec<Move>,
     /// Read positions, moved up only.
     #[serde(default)]
     pub reads: Vec<Read>,

@@ -1,7 +1,9 @@
 //! `session.cursor` and `session.close`: what sessions have to tell, coalesced and tried until a worker has it.
 //!
-//! Gathers for `node.cursor_ms`; the end of a session sends it at once. Capacity: [`CAPACITY`] entries; when full the
-//! new ones are dropped and counted, since losing one only repeats a delivery.
+//! Gathers for `node.cursor_ms`; the end of a session sends it at once. What moves a cursor over frames that the device
+//! sent itself may stay [`OWN`] times as long: whoever writes to many would have a cursor moved for every message, which
+//! costs half as much as storing it. Capacity: [`CAPACITY`] entries; when full the new ones are dropped and counted, since
+//! losing one only repeats a delivery.
 
 mod batch;
 
@@ -19,7 +21,7 @@ use shared::{
     rpc::{Close, Cursors, Done, Registration, Told},
     telemetry::{self, Metric},
 };
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use self::batch::Batch;
@@ -28,6 +30,8 @@ use crate::{backoff::Backoff, metric::Metrics, session::tracks::Clock};
 
 /// The most entries that gather.
 pub const CAPACITY: usize = 200_000;
+/// How many times as long moves over own frames may stay.
+const OWN: u32 = 10;
 /// Entries of one call.
 const PER_CALL: usize = 1000;
 /// Calls under way at a time.
@@ -44,6 +48,8 @@ struct Inner {
     gathering: Mutex<Batch>,
     generation: AtomicU64,
     flushed: AtomicU64,
+    own_generation: AtomicU64,
+    own_flushed: AtomicU64,
     urgent: AtomicBool,
     wake: Notify,
     metrics: Metrics,
@@ -56,6 +62,8 @@ impl Notes {
             gathering: Mutex::default(),
             generation: AtomicU64::new(1),
             flushed: AtomicU64::new(0),
+            own_generation: AtomicU64::new(1),
+            own_flushed: AtomicU64::new(0),
             urgent: AtomicBool::new(false),
             wake: Notify::new(),
             metrics,
@@ -66,7 +74,13 @@ impl Notes {
     /// Which generation gathers now and which have reached a worker.
     pub fn clock(&self) -> Clock {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Clock { gathering: load(&self.inner.generation), flushed: load(&self.inner.flushed) }
+        let inner = &self.inner;
+        Clock {
+            gathering: load(&inner.generation),
+            flushed: load(&inner.flushed),
+            own_gathering: load(&inner.own_generation),
+            own_flushed: load(&inner.own_flushed),
+        }
     }
 
     /// Acknowledgements of a session.
@@ -91,31 +105,56 @@ impl Notes {
         self.inner.wake.notify_one();
     }
 
-    fn take(&self) -> Batch {
+    /// All that has gathered, with moves over own frames if these are due, too.
+    fn take(&self, own_due: bool) -> Taken {
         let mut gathering = self.inner.gathering.lock().unwrap_or_else(PoisonError::into_inner);
-        self.inner.generation.fetch_add(1, Ordering::Relaxed);
-        std::mem::take(&mut gathering)
+        let generation = self.inner.generation.fetch_add(1, Ordering::Relaxed);
+        let with_own = own_due || gathering.own().is_urgent();
+        let own = if with_own {
+            gathering.hurry();
+            Some(self.inner.own_generation.fetch_add(1, Ordering::Relaxed))
+        } else {
+            None
+        };
+        let kept = gathering.take_own();
+        let own_left = !kept.is_empty();
+        let batch = std::mem::take(&mut *gathering);
+        gathering.put_own(kept);
+        Taken { batch, generation, own, own_left }
     }
 
     /// Sends what gathers, every `interval`, until `shutdown`; then what is left, and ends.
     pub async fn run(self, calls: Calls, node: NodeId, interval: Duration, shutdown: CancellationToken) {
+        let (mut own_due, mut own_left) = (Instant::now(), false);
         loop {
-            self.until_due(interval, &shutdown).await;
+            self.until_due(interval, own_left.then_some(own_due), &shutdown).await;
             let last = shutdown.is_cancelled();
-            let generation = self.inner.generation.load(Ordering::Relaxed);
-            let batch = self.take();
-            if !batch.is_empty() {
-                flush(&calls, &node, batch).await;
+            let taken = self.take(last || Instant::now() >= own_due);
+            own_left = taken.own_left;
+            if taken.own.is_some() {
+                own_due = Instant::now() + interval * OWN;
             }
-            self.inner.flushed.store(generation, Ordering::Relaxed);
+            if !taken.batch.is_empty() {
+                flush(&calls, &node, taken.batch).await;
+            }
+            self.inner.flushed.store(taken.generation, Ordering::Relaxed);
+            if let Some(generation) = taken.own {
+                self.inner.own_flushed.store(generation, Ordering::Relaxed);
+            }
             if last {
                 return;
             }
         }
     }
 
-    /// Until something has gathered and is due, or all ends.
-    async fn until_due(&self, interval: Duration, shutdown: &CancellationToken) {
+    /// Until something has gathered and is due, or all ends. `own`: when what is left of moves over own frames is.
+    async fn until_due(&self, interval: Duration, own: Option<Instant>, shutdown: &CancellationToken) {
+        let own = async {
+            match own {
+                Some(due) => tokio::time::sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
         let something = async {
             self.inner.wake.notified().await;
             let pause = tokio::time::sleep(interval);
@@ -129,9 +168,21 @@ impl Notes {
         };
         tokio::select! {
             () = something => {}
+            () = own => {}
             () = shutdown.cancelled() => {}
         }
     }
+}
+
+/// What was taken.
+struct Taken {
+    batch: Batch,
+    /// The generation that it is.
+    generation: u64,
+    /// The generation of moves over own frames that it is, if it has them.
+    own: Option<u64>,
+    /// Some of these are left.
+    own_left: bool,
 }
 
 /// Cursors first, then routes: who connects elsewhere now finds where it was.

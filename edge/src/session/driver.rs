@@ -298,7 +298,8 @@ impl<W: Wire> Session<W> {
             metrics.behind(why);
         }
         let notes = std::mem::take(&mut out.notes);
-        if !(notes.moves.is_empty() && notes.reads.is_empty() && notes.delivered.is_empty()) {
+        let moves = notes.moves.len() + notes.own.len();
+        if !(moves == 0 && notes.reads.is_empty() && notes.delivered.is_empty()) {
             self.context.notes.cursors(notes);
         }
     }

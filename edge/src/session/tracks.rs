@@ -53,6 +53,18 @@ pub struct Clock {
     pub gathering: u64,
     /// Every generation up to this one has reached a worker.
     pub flushed: u64,
+    /// The generation that gathers now of moves over own frames, which go out less often.
+    pub own_gathering: u64,
+    /// Every generation of those up to this one has reached a worker.
+    pub own_flushed: u64,
+}
+
+#[cfg(test)]
+impl Clock {
+    /// With moves over own frames that go out with the others.
+    pub fn alike(gathering: u64, flushed: u64) -> Self {
+        Self { gathering, flushed, own_gathering: gathering, own_flushed: flushed }
+    }
 }
 
 /// What is to happen with a stored frame.
@@ -172,7 +184,7 @@ impl Tracks {
         } else {
             track.own_beyond(seq);
         }
-        self.settle(conversation, who, notes);
+        self.settle(conversation, who, true, notes);
         verdict
     }
 
@@ -185,7 +197,7 @@ impl Tracks {
             }
             // A worker answers only the device's newest session, so by then nothing had gone elsewhere.
             track.guessed = false;
-            track.settle(*conversation, who, clock, notes);
+            track.settle(*conversation, who, clock, false, notes);
         }
         self.sweep();
     }
@@ -214,10 +226,10 @@ impl Tracks {
     }
 
     /// Reports the cursor of a conversation if it has moved.
-    fn settle(&mut self, conversation: Conversation, who: &Sender, notes: &mut Cursors) {
+    fn settle(&mut self, conversation: Conversation, who: &Sender, own: bool, notes: &mut Cursors) {
         let clock = self.clock;
         if let Some(track) = self.tracks.get_mut(&conversation) {
-            track.settle(conversation, who, clock, notes);
+            track.settle(conversation, who, clock, own, notes);
         }
     }
 
@@ -241,9 +253,9 @@ impl Tracks {
     fn sweep(&mut self) {
         let mut over = self.tracks.len().saturating_sub(KEPT / 2);
         if self.tracks.len() >= KEPT {
-            let flushed = self.clock.flushed;
+            let clock = self.clock;
             self.tracks.retain(|_, track| {
-                let forget = over > 0 && track.is_clean(flushed);
+                let forget = over > 0 && track.is_clean(clock);
                 over -= usize::from(forget);
                 !forget
             });

@@ -14,34 +14,104 @@ use super::CAPACITY;
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     moves: HashMap<(UserId, Device, Conversation, Option<SessionNo>), Seq>,
+    own: Own,
     reads: HashMap<(UserId, Conversation), Seq>,
     delivered: HashSet<ReceiptKey>,
     told: Vec<Told>,
     closed: Vec<Registration>,
 }
 
+/// Moves over devices' own frames, which may stay for longer.
+#[derive(Debug, Default)]
+pub(super) struct Own {
+    of: HashMap<(UserId, Device), HashMap<(Conversation, Option<SessionNo>), Seq>>,
+    len: usize,
+    /// A device has so many that its session could remember no more conversations.
+    many: bool,
+}
+
+/// See [`Own::many`]; a session remembers [`crate::session::tracks::MOST`] conversations.
+const MANY: usize = crate::session::tracks::MOST / 2;
+
+impl Own {
+    fn add(&mut self, one: Move) {
+        let Move { user, device, conv, seq, newest } = one;
+        let of = self.of.entry((user, device)).or_default();
+        let before = of.len();
+        let furthest = of.entry((conv, newest)).or_insert(seq);
+        *furthest = seq.max(*furthest);
+        self.len += of.len() - before;
+        self.many |= of.len() >= MANY;
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Whether they are to go with the next call.
+    pub fn is_urgent(&self) -> bool {
+        self.many
+    }
+}
+
 impl Batch {
+    /// Keeps the moves over own frames apart, for a later batch.
+    pub fn take_own(&mut self) -> Own {
+        std::mem::take(&mut self.own)
+    }
+
+    /// Puts them back.
+    pub fn put_own(&mut self, own: Own) {
+        self.own = own;
+    }
+
+    /// What has gathered of them.
+    pub fn own(&self) -> &Own {
+        &self.own
+    }
+
+    /// They go with this batch.
+    pub fn hurry(&mut self) {
+        for ((user, device), moves) in std::mem::take(&mut self.own).of {
+            for ((conv, newest), seq) in moves {
+                self.move_to(Move { user, device: device.clone(), conv, seq, newest });
+            }
+        }
+    }
+
+    fn move_to(&mut self, one: Move) {
+        let Move { user, device, conv, seq, newest } = one;
+        let furthest = self.moves.entry((user, device, conv, newest)).or_insert(seq);
+        *furthest = seq.max(*furthest);
+    }
+
     /// Adds what fits; returns how much did not.
     pub fn cursors(&mut self, cursors: Cursors) -> usize {
-        let count = cursors.moves.len() + cursors.reads.len() + cursors.delivered.len() + cursors.told.len();
+        let Cursors { moves, own, reads, delivered, told } = cursors;
+        let count = moves.len() + own.len() + reads.len() + delivered.len() + told.len();
         if self.len() + count > CAPACITY {
             return count;
         }
-        for Move { user, device, conv, seq, newest } in cursors.moves {
-            let furthest = self.moves.entry((user, device, conv, newest)).or_insert(seq);
-            *furthest = seq.max(*furthest);
-        }
-        for Read { user, conv, seq } in cursors.reads {
+        moves.into_iter().for_each(|one| self.move_to(one));
+        own.into_iter().for_each(|one| self.own.add(one));
+        for Read { user, conv, seq } in reads {
             let furthest = self.reads.entry((user, conv)).or_insert(seq);
             *furthest = seq.max(*furthest);
         }
-        self.delivered.extend(cursors.delivered);
-        self.told.extend(cursors.told);
+        self.delivered.extend(delivered);
+        self.told.extend(told);
         0
     }
 
-    /// Adds the end of a session; returns 1 if it did not fit.
+    /// Adds the end of a session, with which its last moves go; returns 1 if it did not fit.
     pub fn close(&mut self, session: Registration) -> usize {
+        let (user, device) = (session.user, &session.device);
+        if let Some(moves) = self.own.of.remove(&(user, device.clone())) {
+            self.own.len -= moves.len();
+            for ((conv, newest), seq) in moves {
+                self.move_to(Move { user, device: device.clone(), conv, seq, newest });
+            }
+        }
         if self.closed.len() >= CAPACITY {
             return 1;
         }
@@ -54,7 +124,7 @@ impl Batch {
     }
 
     fn len(&self) -> usize {
-        self.moves.len() + self.reads.len() + self.delivered.len() + self.told.len()
+        self.own.len + self.moves.len() + self.reads.len() + self.delivered.len() + self.told.len()
     }
 
     /// As calls of at most `most` entries of a kind. What moves a cursor comes after the receipts for what it passes, in
@@ -74,6 +144,7 @@ impl Batch {
             reads: reads.pop().unwrap_or_default(),
             delivered: delivered.pop().unwrap_or_default(),
             told: told.pop().unwrap_or_default(),
+            ..Cursors::default()
         });
         Calls {
             first: first.collect(),
@@ -136,5 +207,48 @@ mod tests {
         let calls = batch.into_calls(10);
         assert_eq!((calls.first.len(), calls.first[0].delivered.len()), (1, 3));
         assert_eq!((calls.first[0].moves.len(), calls.later.len()), (10, 2));
+    }
+
+    fn own(user: i64, peer: i64, seq: i64) -> Cursors {
+        let device = Device::new("pad").unwrap();
+        let (user, conv) = (UserId(user), Conversation::direct(UserId(user), UserId(peer)));
+        let one = Move { user, device, conv, seq: Seq(seq), newest: None };
+        Cursors { own: vec![one], ..Cursors::default() }
+    }
+
+    fn moved(batch: Batch) -> Vec<i64> {
+        let mut seqs: Vec<i64> =
+            batch.into_calls(10).first.iter().flat_map(|call| &call.moves).map(|one| one.seq.0).collect();
+        seqs.sort_unstable();
+        seqs
+    }
+
+    #[test]
+    fn moves_over_own_frames_wait_for_a_later_batch_or_their_sessions_end() {
+        let mut batch = Batch::default();
+        for cursors in [own(1, 2, 5), own(1, 2, 6), own(1, 3, 7), own(4, 2, 8)] {
+            assert_eq!(batch.cursors(cursors), 0);
+        }
+        assert_eq!(batch.len(), 3, "the furthest of each");
+        let pad = Device::new("pad").unwrap();
+        batch.close(Registration { user: UserId(1), device: pad, session: SessionNo(9) });
+        let kept = batch.take_own();
+        assert_eq!(moved(batch), [6, 7]);
+        let mut batch = Batch::default();
+        batch.put_own(kept);
+        assert!(!batch.is_empty() && !batch.own().is_empty());
+        batch.hurry();
+        assert!(batch.own().is_empty());
+        assert_eq!(moved(batch), [8]);
+    }
+
+    #[test]
+    fn a_device_that_writes_to_very_many_does_not_wait() {
+        let mut batch = Batch::default();
+        for peer in 2..2 + MANY as i64 {
+            assert!(!batch.own().is_urgent());
+            batch.cursors(own(1, peer, 1));
+        }
+        assert!(batch.own().is_urgent());
     }
 }

@@ -47,7 +47,7 @@ impl Tracks {
         if acked.receipt && to_another {
             notes.delivered.push(ReceiptKey { conversation, seq: acked.seq, by: who.user, read: false });
         }
-        self.settle(conversation, who, notes);
+        self.settle(conversation, who, false, notes);
     }
 
     /// The delivery that is meant, as its conversation and its index there.

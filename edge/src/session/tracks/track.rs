@@ -29,6 +29,8 @@ pub(super) struct Track {
     reported: Seq,
     /// Once the collector has flushed this generation, that report is stored.
     reported_in: u64,
+    /// It was reported as a move over own frames, which have generations of their own.
+    reported_own: bool,
 }
 
 /// Own frames remembered beyond the position. The last one matters most: once the backlog has been read, the session is
@@ -56,6 +58,7 @@ impl Track {
             guessed: false,
             reported: Seq(first.0 - 1),
             reported_in: 0,
+            reported_own: false,
         }
     }
 
@@ -86,14 +89,23 @@ impl Track {
         self.own.drain(..over);
     }
 
-    /// Reports the cursor, the delivery before the first unacknowledged one, if it has moved.
-    pub fn settle(&mut self, conversation: Conversation, who: &Sender, clock: Clock, notes: &mut Cursors) {
+    /// Reports the cursor, the delivery before the first unacknowledged one, if it has moved; `own`: over own frames.
+    pub fn settle(
+        &mut self,
+        conversation: Conversation,
+        who: &Sender,
+        clock: Clock,
+        own: bool,
+        notes: &mut Cursors,
+    ) {
         let cursor = self.pending.front().map(|first| Seq(first.seq.0 - 1)).or(self.position);
         if let Some(cursor) = cursor.filter(|cursor| *cursor > self.reported) {
             self.reported = cursor;
             // The collector may have begun its next generation since; one too many does no harm.
-            self.reported_in = clock.gathering + 1;
-            notes.moves.push(Move {
+            self.reported_in = 1 + if own { clock.own_gathering } else { clock.gathering };
+            self.reported_own = own;
+            let moves = if own { &mut notes.own } else { &mut notes.moves };
+            moves.push(Move {
                 user: who.user,
                 device: who.device.clone(),
                 conv: conversation,
@@ -104,12 +116,12 @@ impl Track {
     }
 
     /// Whether the stored cursor says all that this does.
-    pub fn is_clean(&self, flushed: u64) -> bool {
+    pub fn is_clean(&self, clock: Clock) -> bool {
         let all_said = self.position.is_none_or(|position| position <= self.reported);
         self.pending.is_empty()
             && self.own.is_empty()
             && self.noted.is_none()
             && all_said
-            && self.reported_in <= flushed
+            && self.reported_in <= if self.reported_own { clock.own_flushed } else { clock.flushed }
     }
 }

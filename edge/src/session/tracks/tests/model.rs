@@ -49,7 +49,7 @@ impl World {
         let mut world = Self {
             random,
             tracks: Tracks::default(),
-            clock: Clock { gathering: 1, flushed: 0 },
+            clock: Clock::alike(1, 0),
             rows: BTreeMap::new(),
             cursors: BTreeMap::new(),
             moves: Vec::new(),
@@ -176,7 +176,7 @@ impl World {
         };
         assert_eq!(verdict, Verdict::Have, "{conversation} {seq}");
         assert!(!self.tracks.noted(conversation, Seq(seq)));
-        assert!(notes.moves.is_empty());
+        assert!(notes.moves.is_empty() && notes.own.is_empty());
     }
 
     /// Reads the backlog to its end: from the stored cursor, or from where the session says that it is.
@@ -306,7 +306,7 @@ impl World {
     }
 
     fn moved(&mut self, notes: Cursors) {
-        for one in notes.moves {
+        for one in notes.moves.into_iter().chain(notes.own) {
             let (conversation, seq) = (one.conv, one.seq.0);
             for row in &self.rows[&conversation][..seq as usize] {
                 let Row::Theirs(sent) = row else { continue };
@@ -324,7 +324,7 @@ impl World {
             let stored = self.cursors.entry(conversation).or_insert(0);
             *stored = seq.max(*stored);
         }
-        self.clock = Clock { gathering: self.clock.gathering + 1, flushed: self.clock.gathering };
+        self.clock = Clock::alike(self.clock.gathering + 1, self.clock.gathering);
     }
 
     /// What a new connection would be sent is everything from the first unacknowledged one on, and nothing before it.

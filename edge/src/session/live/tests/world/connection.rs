@@ -183,7 +183,8 @@ impl Connection {
                 self.show(conversation.parse().unwrap(), seq.parse().unwrap());
             }
         }
-        self.store.borrow_mut().moved(out.notes.moves);
+        let moves = out.notes.moves.into_iter().chain(out.notes.own).collect();
+        self.store.borrow_mut().moved(moves);
         assert!(self.live.unacked() <= self.limit, "{} unacked", self.live.unacked());
         assert_eq!(self.live.unacked(), self.waiting.len());
     }

@@ -74,7 +74,7 @@ impl Store {
                 *stored = one.seq.0.max(*stored);
             }
         }
-        self.clock = Clock { gathering: self.clock.gathering + 1, flushed: self.clock.gathering };
+        self.clock = Clock::alike(self.clock.gathering + 1, self.clock.gathering);
     }
 
     /// A cursor never passes something that was not acknowledged.
