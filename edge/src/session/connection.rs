@@ -44,6 +44,10 @@ pub struct Connection<W: Wire, G> {
     _guard: G,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every connection is at this stage, in the memory of its task"
+)]
 enum Stage<W: Wire> {
     Login(BoxFuture<'static, Option<Session<W>>>),
     Serving(Session<W>),

@@ -13,7 +13,7 @@ use shared::{
 };
 use tokio_postgres::Row;
 
-use super::{Pool, Session, StoreError, Tx, again};
+use super::{Pool, Session, StoreError, Tx, again, owed::furthest};
 
 /// Also whether the token's row is to be written: it was not used within the hour, or its device has other tokens from
 /// before it. Nearly every login is of a token that is just used again, and a row written costs as much as all the rest.
@@ -39,12 +39,15 @@ WHERE n.nth + (SELECT count(*) FROM devices d
 ON CONFLICT (user_id, device) DO UPDATE SET seen_at = now()
 RETURNING user_id, device";
 
-/// It starts where the user's furthest device is.
-const START_CURSORS: &str = "INSERT INTO cursors (user_id, device, conv, seq)
-SELECT n.user_id, n.device, c.conv, max(c.seq)
-FROM unnest($1::bigint[], $2::text[]) n(user_id, device) JOIN cursors c ON c.user_id = n.user_id
-GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
-ON CONFLICT (user_id, device, conv) DO UPDATE SET seq = excluded.seq WHERE cursors.seq < excluded.seq";
+/// Where it starts.
+const START_CURSORS: &str = concat!(
+    "INSERT INTO cursors (user_id, device, conv, seq)
+SELECT n.user_id, n.device, f.conv, f.seq
+FROM unnest($1::bigint[], $2::text[]) n(user_id, device) CROSS JOIN LATERAL (",
+    furthest!("n.user_id"),
+    ") f WHERE f.seq > 0 ORDER BY 1, 2, 3
+ON CONFLICT (user_id, device, conv) DO UPDATE SET seq = excluded.seq WHERE cursors.seq < excluded.seq"
+);
 
 /// What a token cleared before it had a device goes to the device, if that is at least where the clearing began: what
 /// lies between was never shown to it.

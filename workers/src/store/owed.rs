@@ -34,11 +34,35 @@ CROSS JOIN LATERAL (
     LIMIT r.wanted) o
 ORDER BY r.place, o.conv, o.from_seq, o.seq";
 
-/// Where a device begins that does not exist yet: the user's furthest, and what the token has cleared.
-const START: &str = "SELECT conv, max(seq) FROM (
-    SELECT conv, seq FROM cursors WHERE user_id = $1
-    UNION ALL SELECT conv, seq FROM offline_marks WHERE digest = $2) known
-GROUP BY conv";
+/// Where each conversation of a user stands for a device that comes to it anew, as a table of `conv` and `seq`: the
+/// furthest of the user's devices, and past what the user sent right after that. Devices' own frames move their cursors
+/// only seconds later.
+macro_rules! furthest {
+    ($user:literal) => {
+        concat!(
+            "SELECT p.conv, coalesce(
+    (SELECT m.seq - 1 FROM messages m WHERE m.conv = p.conv AND m.seq > coalesce(k.seq, 0) AND m.sender <> ",
+            $user,
+            " ORDER BY m.seq LIMIT 1),
+    (SELECT m.seq FROM messages m WHERE m.conv = p.conv AND m.seq > coalesce(k.seq, 0) ORDER BY m.seq DESC LIMIT 1),
+    k.seq) AS seq
+FROM (SELECT DISTINCT conv FROM participants WHERE user_id = ",
+            $user,
+            ") p
+LEFT JOIN (SELECT conv, max(seq) AS seq FROM cursors WHERE user_id = ",
+            $user,
+            " GROUP BY conv) k ON k.conv = p.conv"
+        )
+    };
+}
+pub(super) use furthest;
+
+/// Where a device begins that does not exist yet: see [`furthest`], and what the token has cleared.
+const START: &str = concat!(
+    "SELECT conv, max(seq) FROM (",
+    furthest!("$1"),
+    " UNION ALL SELECT conv, seq FROM offline_marks WHERE digest = $2) known WHERE seq > 0 GROUP BY conv"
+);
 
 const NUMBER: &str = "SELECT session FROM devices WHERE user_id = $1 AND device = $2";
 
@@ -78,6 +102,11 @@ impl Found {
     /// How many these are.
     pub fn len(&self) -> usize {
         self.rows.len().min(self.limit)
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Whether there is more.

@@ -21,10 +21,13 @@ pub(super) struct Batch {
     closed: Vec<Registration>,
 }
 
+/// How far a device is, by conversation and by what told so.
+type Places = HashMap<(Conversation, Option<SessionNo>), Seq>;
+
 /// Moves over devices' own frames, which may stay for longer.
 #[derive(Debug, Default)]
 pub(super) struct Own {
-    of: HashMap<(UserId, Device), HashMap<(Conversation, Option<SessionNo>), Seq>>,
+    of: HashMap<(UserId, Device), Places>,
     len: usize,
     /// A device has so many that its session could remember no more conversations.
     many: bool,
