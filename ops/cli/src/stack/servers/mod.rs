@@ -96,6 +96,9 @@ impl Store {
     pub async fn start(self, log: &Path) -> Result<Running> {
         let output = OpenOptions::new().create(true).append(true).open(log);
         let output = output.with_context(|| format!("opening {}", log.display()))?;
+        if let Self::Postgres(store) = &self {
+            store.last_one_has_ended().await?;
+        }
         let mut command = self.command()?;
         command.stdout(Stdio::from(output.try_clone()?)).stderr(Stdio::from(output)).kill_on_drop(true);
         let child = command.spawn().with_context(|| format!("starting {}", self.kind()))?;

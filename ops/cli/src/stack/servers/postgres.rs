@@ -12,10 +12,12 @@ use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::unistd::{User, geteuid};
 use tokio::process::Command;
+use tokio::time::{Instant, sleep};
 use tokio_postgres::NoTls;
 
 use super::Store;
@@ -29,6 +31,10 @@ const HANDED_DOWN: &str = "/proc/self/fd/9";
 const WITH_FOLDER: &str = "exec 9<&0 0</dev/null; exec \"$@\"";
 /// The same for single-user PostgreSQL, which reads its statements from standard input.
 const WITH_FOLDER_AND_SQL: &str = "exec 9<&0; printf '%s\\n' \"$IM_SQL\" | \"$@\"";
+
+/// How long the processes of a killed server have to end, and how often that is looked at.
+const LAST_ONE_LIMIT: Duration = Duration::from_secs(20);
+const LAST_ONE_EVERY: Duration = Duration::from_millis(10);
 
 /// A PostgreSQL server's folder, port, programs and password.
 #[derive(Clone, Debug)]
@@ -117,6 +123,24 @@ impl Postgres {
         Ok(connection?)
     }
 
+    /// Until the processes of a server that was killed have ended, too: PostgreSQL does not start while one of them still
+    /// holds the memory they shared. It leaves the id of that in its folder.
+    pub(super) async fn last_one_has_ended(&self) -> Result<()> {
+        let Ok(left) = fs::read_to_string(self.data.join("postmaster.pid")) else { return Ok(()) };
+        let Some(id) = left.lines().nth(6).and_then(|line| line.split_whitespace().nth(1)) else {
+            return Ok(());
+        };
+        let until = Instant::now() + LAST_ONE_LIMIT;
+        while is_attached(&fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default(), id) {
+            ensure!(
+                Instant::now() < until,
+                "processes of an earlier PostgreSQL still share memory (ipcs -m, id {id}) after {LAST_ONE_LIMIT:?}"
+            );
+            sleep(LAST_ONE_EVERY).await;
+        }
+        Ok(())
+    }
+
     /// One of PostgreSQL's programs as its user, with the data folder as [`HANDED_DOWN`].
     fn run(&self, script: &str, program: &str) -> Result<Command> {
         let folder = File::open(&self.data).with_context(|| format!("opening {}", self.data.display()))?;
@@ -128,6 +152,15 @@ impl Postgres {
         }
         Ok(command)
     }
+}
+
+/// Whether anyone holds this piece of shared memory, by the kernel's table: its second column is the id, the seventh
+/// how many do.
+fn is_attached(table: &str, id: &str) -> bool {
+    table.lines().any(|line| {
+        let mut columns = line.split_whitespace();
+        columns.nth(1) == Some(id) && columns.nth(4).is_some_and(|holders| holders != "0")
+    })
 }
 
 /// The user to run as when the caller is root.
@@ -191,4 +224,20 @@ fn settings(port: u16) -> String {
          timezone = 'UTC'\n\
          datestyle = 'iso, ymd'\n"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shared_memory_is_held_as_the_kernel_says() {
+        let table = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid\n\
+                     10036022    2686976   600                    56 28152 28152      6   113   120\n\
+                     10036023    2686977   600                    56 28152 28152      0   113   120\n";
+        assert!(is_attached(table, "2686976"));
+        assert!(!is_attached(table, "2686977"), "nobody holds it");
+        assert!(!is_attached(table, "28152"), "another column");
+        assert!(!is_attached("", "2686976"), "gone");
+    }
 }
