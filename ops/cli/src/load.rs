@@ -14,6 +14,7 @@
 //! | `overload` | a mode of its own, over minutes |
 //! | `report`, `versions`, `plot` | the line, and the picture |
 
+mod aside;
 mod bare;
 mod cpu;
 mod door;

@@ -8,13 +8,13 @@ use tokio_postgres::Client;
 
 use super::{
     Acks, Options,
+    aside::Aside,
     bare::{
         Engine, Got, Play,
         write::{Letter, Place as Whose},
     },
     blocking, door, line,
     meter::Meter,
-    pairs::{Drive, Pairs},
     party::{Counts, Lingering, Receiver, Sender},
     people::{self, Person},
     place::Place,
@@ -48,19 +48,18 @@ const ROWS: &str = "SELECT count(*) FROM messages WHERE conv = $1";
 pub async fn drive(options: &Options, group: &Group, place: &Place) -> Result<String> {
     ensure!(group.members > 1 && group.window > 0, "expected at least two members and a window of 1");
     let (edges, database) = (place.edges()?, place.database().await?);
-    let beside = group.beside.unwrap_or(if group.members >= 1_000 { 100.0 } else { 0.0 });
-    let pair = if beside > 0.0 { 2 } else { 0 };
-    let people = people::make(&database, group.members + pair, &edges).await?;
+    let rate = group.beside.unwrap_or(if group.members >= 1_000 { 100.0 } else { 0.0 });
+    let pair = if rate > 0.0 { 2 } else { 0 };
+    let mut people = people::make(&database, group.members + pair, &edges).await?;
     let id = make(&database, &people[..group.members]).await?;
     let mut line = line("group", options, place).await?;
     line.put("members", group.members);
     line.put("window", group.window);
     let (settings, stack, window) = (options.clone(), place.stack.clone(), group.window);
     let members = group.members;
-    let (measured, room) = blocking(move || {
+    let (measured, room, pairs) = blocking(move || {
         let mut engine = Engine::new()?;
         let text = "x".repeat(settings.body);
-        let pair = Pairs::new(members, &people[members..], Drive::Open { rate: beside }, &settings);
         let of = Whose::Group(id);
         let mut room = Room {
             sender: Sender::new(Letter::new(of, &text)),
@@ -71,22 +70,26 @@ pub async fn drive(options: &Options, group: &Group, place: &Place) -> Result<St
             lingering: Lingering::new(&settings),
             meter: Meter::new(false),
             cut: 0,
-            pair,
         };
+        let beside = people.split_off(members);
         door::enter(&mut engine, &people, &edges, door::Manner::Calm, &mut room)?;
-        let measured = run::measure(&settings, &stack, &mut engine, &mut room)?;
-        Ok((measured, room))
+        let aside = match beside.len() {
+            0 => None,
+            _ => Some(Aside::enter(beside, edges, rate, true, &settings)?),
+        };
+        let (measured, pairs) = run::measure_beside(&settings, &stack, &mut engine, &mut room, aside)?;
+        Ok((measured, room, pairs))
     })
     .await?;
-    let (meter, counts) = (&room.meter, room.own_counts());
+    let (meter, counts) = (&room.meter, room.counts());
     line.messages(&measured, meter, &counts);
     line.put("copies_per_s", (meter.deliveries as f64 / measured.seconds).round());
     line.cpu("cpu_us_per_copy", &measured.cpu, meter.deliveries);
     let rows: i64 = database.query_one(ROWS, &[&format!("g:{id}")]).await?.get(0);
     line.put("rows", rows);
-    if pair > 0 {
-        let (meter, counts) = (&room.pair.meter, room.pair.counts());
-        line.figure("pair_rate", beside);
+    if let Some(pairs) = pairs {
+        let (meter, counts) = (&pairs.meter, pairs.counts());
+        line.figure("pair_rate", rate);
         line.latencies("pair_", &meter.shown);
         line.latencies("pair_acked_", &meter.acked);
         for (key, count) in
@@ -109,7 +112,7 @@ async fn make(database: &Client, members: &[Person]) -> Result<u64> {
     Ok(id.cast_unsigned())
 }
 
-/// The group: the sender on line 0, the others on those that follow, then the pair.
+/// The group: the sender on line 0, the others on those that follow.
 struct Room {
     sender: Sender,
     members: Vec<Receiver>,
@@ -119,22 +122,10 @@ struct Room {
     lingering: Lingering,
     meter: Meter,
     cut: u64,
-    pair: Pairs,
-}
-
-impl Room {
-    fn own_counts(&self) -> Counts {
-        let mut counts = Counts { cut: self.cut, ..Counts::default() };
-        counts.add(&self.sender, &self.members);
-        counts
-    }
 }
 
 impl Play for Room {
     fn got(&mut self, line: usize, got: Got<'_>, at: u64, out: &mut Vec<u8>) {
-        if line > self.members.len() {
-            return self.pair.got(line, got, at, out);
-        }
         match got {
             Got::Stored { id, seq } => {
                 if self.sender.stored(id, seq) {
@@ -166,10 +157,7 @@ impl Play for Room {
         }
     }
 
-    fn ended(&mut self, line: usize, why: &io::Error) {
-        if line > self.members.len() {
-            return self.pair.ended(line, why);
-        }
+    fn ended(&mut self, _: usize, _: &io::Error) {
         self.cut += 1;
     }
 }
@@ -177,32 +165,29 @@ impl Play for Room {
 impl Scene for Room {
     fn begin(&mut self, engine: &mut Engine, now: u64) {
         engine.send(0, |out| (0..self.window).for_each(|_| self.sender.write(now, out)));
-        self.pair.begin(engine, now);
     }
 
     fn due(&mut self, engine: &mut Engine, now: u64) -> u64 {
-        let next = self.pair.due(engine, now);
         let (members, acks) = (&mut self.members, self.acks);
-        next.min(self.lingering.until(now, |nth, long_ago| {
+        self.lingering.until(now, |nth, long_ago| {
             let member = &mut members[nth];
             if member.waits_since(long_ago) {
                 engine.send(nth + 1, |out| member.acknowledge(acks, out));
             }
-        }))
+        })
     }
 
     fn stop(&mut self) {
         self.stopped = true;
-        self.pair.stop();
     }
 
     fn meters(&mut self) -> Vec<&mut Meter> {
-        vec![&mut self.meter, &mut self.pair.meter]
+        vec![&mut self.meter]
     }
 
     fn counts(&self) -> Counts {
-        let mut counts = self.own_counts();
-        counts.include(&self.pair.counts());
+        let mut counts = Counts { cut: self.cut, ..Counts::default() };
+        counts.add(&self.sender, &self.members);
         counts
     }
 }

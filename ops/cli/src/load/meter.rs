@@ -19,6 +19,8 @@ pub struct Meter {
     pub deliveries: u64,
     /// Second by second.
     pub seconds: Vec<Second>,
+    /// Its seconds are kept and not shown.
+    pub quiet: bool,
     /// What counts is when a message was due, not when its answer came: of those on schedule the latest would be missing.
     by_due: bool,
     /// The measured time.
@@ -56,6 +58,7 @@ impl Meter {
             acks: 0,
             deliveries: 0,
             seconds: Vec::new(),
+            quiet: false,
             by_due: on_schedule,
             from: u64::MAX,
             to: u64::MAX,
@@ -68,7 +71,7 @@ impl Meter {
 
     /// The run begins now.
     pub fn begin(&mut self, now: u64) {
-        *self = Self { since: now, began: now, ..Self::new(self.by_due) };
+        *self = Self { since: now, began: now, quiet: self.quiet, ..Self::new(self.by_due) };
     }
 
     /// What is measured begins now.
@@ -116,7 +119,7 @@ impl Meter {
         self.began + ((self.since - self.began) / SECOND + 1) * SECOND
     }
 
-    /// A second is over: it is kept, and shown as progress.
+    /// A second is over: it is kept, and shown as progress where it is to be.
     pub fn second(&mut self, now: u64) {
         let long = now.saturating_sub(self.since).max(1) as f64 / 1e6;
         let second = Second {
@@ -127,15 +130,17 @@ impl Meter {
             p50: self.acked_now.ms(0.5),
             p99: self.acked_now.ms(0.99),
         };
-        say(&format!(
-            "{:5.1} s{} {:8.0} acked/s {:9.0} delivered/s   p50 {:8.2} ms   p99 {:8.2} ms",
-            second.at,
-            if second.counts { " " } else { " (not measured)" },
-            second.acked,
-            second.shown,
-            second.p50,
-            second.p99,
-        ));
+        if !self.quiet {
+            say(&format!(
+                "{:5.1} s{} {:8.0} acked/s {:9.0} delivered/s   p50 {:8.2} ms   p99 {:8.2} ms",
+                second.at,
+                if second.counts { " " } else { " (not measured)" },
+                second.acked,
+                second.shown,
+                second.p50,
+                second.p99,
+            ));
+        }
         self.seconds.push(second);
         self.acked_now.clear();
         (self.shown_now, self.since) = (0, now);

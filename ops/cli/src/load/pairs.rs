@@ -34,7 +34,6 @@ pub enum Drive {
 /// The pairs. Their lines are in order: a sender's, its receiver's, the next sender's.
 #[derive(Debug)]
 pub struct Pairs {
-    first: usize,
     drive: Drive,
     acks: Acks,
     pairs: Vec<(Sender, Receiver)>,
@@ -51,8 +50,8 @@ pub struct Pairs {
 }
 
 impl Pairs {
-    /// Those whose lines begin at `first`, two by two of `people`.
-    pub fn new(first: usize, people: &[Person], drive: Drive, options: &Options) -> Self {
+    /// Two by two of `people`, whose lines are the engine's first.
+    pub fn new(people: &[Person], drive: Drive, options: &Options) -> Self {
         let text = "x".repeat(options.body);
         let pairs: Vec<_> = people
             .chunks_exact(2)
@@ -64,7 +63,6 @@ impl Pairs {
         let mut order: Vec<usize> = (0..pairs.len()).collect();
         Random::new(options.seed).shuffle(&mut order);
         Self {
-            first,
             drive,
             acks: options.acks,
             pairs,
@@ -95,7 +93,7 @@ impl Pairs {
             }
             let nth = self.order[(self.sent % self.order.len() as u64) as usize];
             let sender = &mut self.pairs[nth].0;
-            engine.send(self.first + 2 * nth, |out| sender.write(due, out));
+            engine.send(2 * nth, |out| sender.write(due, out));
             self.sent += 1;
         }
     }
@@ -114,7 +112,7 @@ impl Pairs {
 
 impl Play for Pairs {
     fn got(&mut self, line: usize, got: Got<'_>, at: u64, out: &mut Vec<u8>) {
-        let nth = (line - self.first) / 2;
+        let nth = line / 2;
         let (sender, receiver) = &mut self.pairs[nth];
         match got {
             Got::Stored { id, seq } => {
@@ -152,17 +150,17 @@ impl Scene for Pairs {
         self.began = Some(now);
         let Drive::Closed { window } = self.drive else { return };
         for (nth, (sender, _)) in self.pairs.iter_mut().enumerate() {
-            engine.send(self.first + 2 * nth, |out| (0..window).for_each(|_| sender.write(now, out)));
+            engine.send(2 * nth, |out| (0..window).for_each(|_| sender.write(now, out)));
         }
     }
 
     fn due(&mut self, engine: &mut Engine, now: u64) -> u64 {
         let next = self.write_what_is_due(engine, now);
-        let (pairs, acks, first) = (&mut self.pairs, self.acks, self.first);
+        let (pairs, acks) = (&mut self.pairs, self.acks);
         next.min(self.lingering.until(now, |nth, long_ago| {
             let receiver = &mut pairs[nth].1;
             if receiver.waits_since(long_ago) {
-                engine.send(first + 2 * nth + 1, |out| receiver.acknowledge(acks, out));
+                engine.send(2 * nth + 1, |out| receiver.acknowledge(acks, out));
             }
         }))
     }

@@ -6,9 +6,11 @@ use anyhow::Result;
 
 use super::{
     Options,
+    aside::Aside,
     bare::{Engine, Play},
     cpu,
     meter::Meter,
+    pairs::Pairs,
     party::Counts,
 };
 use crate::record::Stack;
@@ -63,14 +65,32 @@ pub fn measure(
     engine: &mut Engine,
     scene: &mut impl Scene,
 ) -> Result<Measured> {
+    Ok(measure_beside(options, stack, engine, scene, None)?.0)
+}
+
+/// The same, with pairs beside it that talk and are measured in the same time.
+///
+/// # Errors
+/// What the operating system says.
+pub fn measure_beside(
+    options: &Options,
+    stack: &Stack,
+    engine: &mut Engine,
+    scene: &mut impl Scene,
+    aside: Option<Aside>,
+) -> Result<(Measured, Option<Pairs>)> {
+    let tell = |word: fn(&Aside)| aside.iter().for_each(word);
+    tell(Aside::begin);
     let began = begin(engine, scene);
     go_on(engine, scene, began + options.warm * SECOND)?;
+    tell(Aside::measure);
     let from = Started::now(engine, scene, stack);
     go_on(engine, scene, from.at + options.secs * SECOND)?;
     let measured = from.until_now(engine, scene, stack);
+    tell(Aside::measured);
     scene.stop();
     settle(engine, scene)?;
-    Ok(measured)
+    Ok((measured, aside.map(Aside::end).transpose()?))
 }
 
 /// The scene begins now.

@@ -1,4 +1,5 @@
-//! `storm`: many clients reconnect with their tokens at once, while others talk.
+//! `storm`: many clients reconnect with their tokens at once, while others talk, on a thread of their
+//! own.
 
 use std::io;
 
@@ -6,12 +7,12 @@ use anyhow::{Result, ensure};
 
 use super::{
     Options,
+    aside::Aside,
     bare::{Engine, Got, Play},
     blocking,
     door::{self, Manner},
     line,
     meter::{Meter, say},
-    pairs::{Drive, Pairs},
     party::Counts,
     people,
     place::Place,
@@ -43,14 +44,14 @@ pub async fn drive(options: &Options, storm: &Storm, place: &Place) -> Result<St
     let coming = people.split_off(others);
     let mut line = line("storm", options, place).await?;
     let (settings, stack, rate) = (options.clone(), place.stack.clone(), storm.rate);
-    let (measured, entered, scene) = blocking(move || {
+    let (measured, entered, pairs, cut) = blocking(move || {
         let mut engine = Engine::new()?;
-        let pairs = Pairs::new(0, &people, Drive::Open { rate }, &settings);
-        let mut scene = Beside { pairs, lines: people.len(), cut: 0 };
-        door::enter(&mut engine, &people, &edges, Manner::Calm, &mut scene)?;
+        let mut scene = Clients::default();
+        let aside = Aside::enter(people, edges.clone(), rate, false, &settings)?;
         let before = door::enter(&mut engine, &coming, &edges, Manner::Calm, &mut scene)?;
-        let began = run::begin(&mut engine, &mut scene);
-        run::go_on(&mut engine, &mut scene, began + settings.warm * 1_000_000)?;
+        aside.begin();
+        let now = engine.now();
+        run::go_on(&mut engine, &mut scene, now + settings.warm * 1_000_000)?;
         for line in before.lines {
             engine.close(line);
         }
@@ -58,15 +59,15 @@ pub async fn drive(options: &Options, storm: &Storm, place: &Place) -> Result<St
         let now = engine.now();
         run::go_on(&mut engine, &mut scene, now + GONE)?;
         say("all come at once");
+        aside.measure();
         let from = Started::now(&engine, &mut scene, &stack);
         let entered = door::enter(&mut engine, &coming, &edges, Manner::Storm(usize::MAX), &mut scene)?;
         let measured = from.until_now(&engine, &mut scene, &stack);
+        aside.measured();
         // Those who came are to stay; and what was due meanwhile is to be answered.
         let now = engine.now();
         run::go_on(&mut engine, &mut scene, now + 1_000_000)?;
-        scene.stop();
-        run::settle(&mut engine, &mut scene)?;
-        Ok((measured, entered, scene))
+        Ok((measured, entered, aside.end()?, scene.cut))
     })
     .await?;
     line.put("clients", clients);
@@ -76,59 +77,47 @@ pub async fn drive(options: &Options, storm: &Storm, place: &Place) -> Result<St
     line.put("login_retries", entered.retries);
     line.latencies("login_", &entered.took);
     // The others' messages meanwhile: what was due while clients logged in.
-    let meter = &scene.pairs.meter;
+    let meter = &pairs.meter;
     line.figure("seconds", measured.seconds);
     line.put("msgs_per_s", (meter.acks as f64 / measured.seconds).round());
     line.latencies("", &meter.acked);
     line.latencies("delivered_", &meter.shown);
-    line.counts(&scene.counts());
+    let mut counts = pairs.counts();
+    counts.cut += cut;
+    line.counts(&counts);
     line.cpu("cpu_us_per_login", &measured.cpu, clients as u64);
     Plot::of(meter, "storm").draw(options)?;
     Ok(line.finish())
 }
 
-/// The others' pairs; clients that have logged in do nothing.
-struct Beside {
-    pairs: Pairs,
-    lines: usize,
+/// Clients that have logged in do nothing; how many of them were cut off is counted.
+#[derive(Default)]
+struct Clients {
     cut: u64,
 }
 
-impl Play for Beside {
-    fn got(&mut self, line: usize, got: Got<'_>, at: u64, out: &mut Vec<u8>) {
-        if line < self.lines {
-            self.pairs.got(line, got, at, out);
-        }
-    }
+impl Play for Clients {
+    fn got(&mut self, _: usize, _: Got<'_>, _: u64, _: &mut Vec<u8>) {}
 
-    fn ended(&mut self, line: usize, why: &io::Error) {
-        if line < self.lines {
-            return self.pairs.ended(line, why);
-        }
+    fn ended(&mut self, _: usize, _: &io::Error) {
         self.cut += 1;
     }
 }
 
-impl Scene for Beside {
-    fn begin(&mut self, engine: &mut Engine, now: u64) {
-        self.pairs.begin(engine, now);
+impl Scene for Clients {
+    fn begin(&mut self, _: &mut Engine, _: u64) {}
+
+    fn due(&mut self, _: &mut Engine, _: u64) -> u64 {
+        u64::MAX
     }
 
-    fn due(&mut self, engine: &mut Engine, now: u64) -> u64 {
-        self.pairs.due(engine, now)
-    }
-
-    fn stop(&mut self) {
-        self.pairs.stop();
-    }
+    fn stop(&mut self) {}
 
     fn meters(&mut self) -> Vec<&mut Meter> {
-        self.pairs.meters()
+        Vec::new()
     }
 
     fn counts(&self) -> Counts {
-        let mut counts = self.pairs.counts();
-        counts.cut += self.cut;
-        counts
+        Counts { cut: self.cut, ..Counts::default() }
     }
 }

@@ -39,7 +39,7 @@ pub async fn measure(options: &Options, place: &Place, drive: Drive) -> Result<(
     let (options, stack) = (options.clone(), place.stack.clone());
     blocking(move || {
         let mut engine = Engine::new()?;
-        let mut pairs = Pairs::new(engine.lines(), &people, drive, &options);
+        let mut pairs = Pairs::new(&people, drive, &options);
         door::enter(&mut engine, &people, &edges, door::Manner::Calm, &mut pairs)?;
         let measured = run::measure(&options, &stack, &mut engine, &mut pairs)?;
         Ok((measured, pairs))

@@ -87,11 +87,14 @@ impl Postgres {
         fs::rename(&partial.data, &self.data).context("naming the new cluster")
     }
 
-    /// Each ends with an empty line, which is where single-user mode ends a statement.
+    /// Each ends with an empty line, which is where single-user mode ends a statement. Checkpoints are for `load grow`,
+    /// and could be granted from PostgreSQL 15 on.
     fn first_statements(&self) -> String {
         let password = &self.password;
         format!(
             "CREATE ROLE {NAME} LOGIN PASSWORD '{password}';\n\nGRANT pg_monitor TO {NAME};\n\n\
+             DO $$BEGIN IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'pg_checkpoint') \
+             THEN GRANT pg_checkpoint TO {NAME}; END IF; END$$;\n\n\
              CREATE DATABASE {NAME} OWNER {NAME};\n\n"
         )
     }
