@@ -2,8 +2,9 @@
 //!
 //! Gathers for `node.cursor_ms`; the end of a session sends it at once. What moves a cursor over frames that the device
 //! sent itself may stay [`OWN`] times as long: whoever writes to many would have a cursor moved for every message, which
-//! costs half as much as storing it. Capacity: [`CAPACITY`] entries; when full the new ones are dropped and counted, since
-//! losing one only repeats a delivery.
+//! costs half as much as storing it. So may all of them, [`MANY`] times as long, while thousands of devices read.
+//! Capacity: [`CAPACITY`] entries; when full the new ones are dropped and counted, since losing one only repeats a
+//! delivery.
 
 mod batch;
 
@@ -32,6 +33,8 @@ use crate::{backoff::Backoff, metric::Metrics, session::tracks::Clock};
 pub const CAPACITY: usize = 200_000;
 /// How many times as long moves over own frames may stay.
 const OWN: u32 = 10;
+/// How many times as long moves may stay while there are more than one call holds.
+const MANY: u32 = 4;
 /// Entries of one call.
 const PER_CALL: usize = 1000;
 /// Calls under way at a time.
@@ -105,41 +108,47 @@ impl Notes {
         self.inner.wake.notify_one();
     }
 
-    /// All that has gathered, with moves over own frames if these are due, too.
-    fn take(&self, own_due: bool) -> Taken {
+    /// What has gathered and is due; what is not due stays.
+    fn take(&self, due: &Due, now: Instant, last: bool) -> Taken {
         let mut gathering = self.inner.gathering.lock().unwrap_or_else(PoisonError::into_inner);
-        let generation = self.inner.generation.fetch_add(1, Ordering::Relaxed);
-        let with_own = own_due || gathering.own().is_urgent();
-        let own = if with_own {
+        let next = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
+        let own = (last || now >= due.own || gathering.own().is_urgent()).then(|| {
             gathering.hurry();
-            Some(self.inner.own_generation.fetch_add(1, Ordering::Relaxed))
-        } else {
-            None
-        };
-        let kept = gathering.take_own();
-        let own_left = !kept.is_empty();
-        let batch = std::mem::take(&mut *gathering);
-        gathering.put_own(kept);
-        Taken { batch, generation, own, own_left }
+            next(&self.inner.own_generation)
+        });
+        let with_moves = last || own.is_some() || now >= due.moves || !gathering.may_wait(PER_CALL);
+        let generation = with_moves.then(|| next(&self.inner.generation));
+        let batch = gathering.take(with_moves);
+        let left = [(gathering.has_moves(), due.moves), (!gathering.own().is_empty(), due.own)];
+        let left = left.into_iter().filter_map(|(some, due)| some.then_some(due)).min();
+        Taken { batch, generation, own, left }
     }
 
     /// Sends what gathers, every `interval`, until `shutdown`; then what is left, and ends.
     pub async fn run(self, calls: Calls, node: NodeId, interval: Duration, shutdown: CancellationToken) {
-        let (mut own_due, mut own_left) = (Instant::now(), false);
+        let mut due = Due { moves: Instant::now(), own: Instant::now() };
+        let mut left = None;
         loop {
-            self.until_due(interval, own_left.then_some(own_due), &shutdown).await;
+            self.until_due(interval, left, &shutdown).await;
             let last = shutdown.is_cancelled();
-            let taken = self.take(last || Instant::now() >= own_due);
-            own_left = taken.own_left;
+            let now = Instant::now();
+            let taken = self.take(&due, now, last);
+            left = taken.left;
+            if taken.generation.is_some() {
+                due.moves = now + interval * MANY;
+            }
             if taken.own.is_some() {
-                own_due = Instant::now() + interval * OWN;
+                due.own = now + interval * OWN;
             }
             if !taken.batch.is_empty() {
                 flush(&calls, &node, taken.batch).await;
             }
-            self.inner.flushed.store(taken.generation, Ordering::Relaxed);
-            if let Some(generation) = taken.own {
-                self.inner.own_flushed.store(generation, Ordering::Relaxed);
+            for (flushed, generation) in
+                [(&self.inner.flushed, taken.generation), (&self.inner.own_flushed, taken.own)]
+            {
+                if let Some(generation) = generation {
+                    flushed.store(generation, Ordering::Relaxed);
+                }
             }
             if last {
                 return;
@@ -147,10 +156,10 @@ impl Notes {
         }
     }
 
-    /// Until something has gathered and is due, or all ends. `own`: when what is left of moves over own frames is.
-    async fn until_due(&self, interval: Duration, own: Option<Instant>, shutdown: &CancellationToken) {
-        let own = async {
-            match own {
+    /// Until something has gathered and is due, or all ends. `left`: when what had to wait is.
+    async fn until_due(&self, interval: Duration, left: Option<Instant>, shutdown: &CancellationToken) {
+        let left = async {
+            match left {
                 Some(due) => tokio::time::sleep_until(due).await,
                 None => std::future::pending().await,
             }
@@ -168,7 +177,7 @@ impl Notes {
         };
         tokio::select! {
             () = something => {}
-            () = own => {}
+            () = left => {}
             () = shutdown.cancelled() => {}
         }
     }
@@ -177,12 +186,18 @@ impl Notes {
 /// What was taken.
 struct Taken {
     batch: Batch,
-    /// The generation that it is.
-    generation: u64,
-    /// The generation of moves over own frames that it is, if it has them.
+    /// The generation of moves that it is, if it has them.
+    generation: Option<u64>,
+    /// The same of moves over own frames.
     own: Option<u64>,
-    /// Some of these are left.
-    own_left: bool,
+    /// When what was left is due, if something was.
+    left: Option<Instant>,
+}
+
+/// Until when moves may wait.
+struct Due {
+    moves: Instant,
+    own: Instant,
 }
 
 /// Cursors first, then routes: who connects elsewhere now finds where it was.

@@ -58,14 +58,24 @@ impl Own {
 }
 
 impl Batch {
-    /// Keeps the moves over own frames apart, for a later batch.
-    pub fn take_own(&mut self) -> Own {
-        std::mem::take(&mut self.own)
+    /// All that has gathered but moves over own frames, and without any moves if these are to wait, too.
+    pub fn take(&mut self, with_moves: bool) -> Self {
+        let own = std::mem::take(&mut self.own);
+        let moves = if with_moves { HashMap::new() } else { std::mem::take(&mut self.moves) };
+        let taken = std::mem::take(self);
+        (self.own, self.moves) = (own, moves);
+        taken
     }
 
-    /// Puts them back.
-    pub fn put_own(&mut self, own: Own) {
-        self.own = own;
+    /// Whether moves may wait: there are more than one call holds, and no session has ended whose next connection would
+    /// look for them.
+    pub fn may_wait(&self, a_call: usize) -> bool {
+        self.moves.len() > a_call && self.closed.is_empty()
+    }
+
+    /// Whether moves have gathered.
+    pub fn has_moves(&self) -> bool {
+        !self.moves.is_empty()
     }
 
     /// What has gathered of them.
@@ -235,14 +245,29 @@ mod tests {
         assert_eq!(batch.len(), 3, "the furthest of each");
         let pad = Device::new("pad").unwrap();
         batch.close(Registration { user: UserId(1), device: pad, session: SessionNo(9) });
-        let kept = batch.take_own();
-        assert_eq!(moved(batch), [6, 7]);
-        let mut batch = Batch::default();
-        batch.put_own(kept);
+        assert_eq!(moved(batch.take(true)), [6, 7]);
         assert!(!batch.is_empty() && !batch.own().is_empty());
         batch.hurry();
         assert!(batch.own().is_empty());
         assert_eq!(moved(batch), [8]);
+    }
+
+    #[test]
+    fn many_moves_may_wait_and_receipts_do_not_unless_a_session_has_ended() {
+        let mut batch = noted(11);
+        assert!(batch.may_wait(10) && !batch.may_wait(11), "more than a call holds");
+        let first = batch.take(false);
+        assert_eq!((first.moves.len(), first.delivered.len()), (0, 11));
+        assert!(batch.has_moves() && !batch.is_empty());
+        batch.close(Registration {
+            user: UserId(1),
+            device: Device::new("pad").unwrap(),
+            session: SessionNo(9),
+        });
+        assert!(!batch.may_wait(10));
+        let then = batch.take(true);
+        assert_eq!((then.moves.len(), then.delivered.len(), then.closed.len()), (11, 0, 1));
+        assert!(batch.is_empty() && !batch.has_moves());
     }
 
     #[test]
