@@ -48,7 +48,7 @@ export function Members({ id, onClose }: { id: number; onClose: () => void }): J
       </ul>
       <Finder
         label="Add someone"
-        hint={creator ? "A contact's name, or any phone number" : "You may add your contacts"}
+        hint={creator ? "Name or phone number" : "One of your contacts"}
         skip={members}
         onPick={(user) => void add(user)}
       />

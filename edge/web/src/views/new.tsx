@@ -27,7 +27,7 @@ export function New({ onClose }: { onClose: () => void }): JSX.Element {
           In a group
         </button>
       </div>
-      {group ? <NewGroup onClose={onClose} /> : <Finder label="Who?" hint="A contact's name, or any phone number" skip={[]} onPick={open} />}
+      {group ? <NewGroup onClose={onClose} /> : <Finder label="Who?" hint="Name or phone number" skip={[]} onPick={open} />}
     </Dialog>
   );
 }
@@ -60,7 +60,7 @@ function NewGroup({ onClose }: { onClose: () => void }): JSX.Element {
       )}
       <Finder
         label="Members"
-        hint="A contact's name, or any phone number"
+        hint="Name or phone number"
         skip={[...members, model.me.id]}
         onPick={(id) => members.length < MEMBERS && setMembers([...members, id])}
       />

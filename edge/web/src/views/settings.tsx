@@ -80,7 +80,7 @@ function Looks(): JSX.Element {
     setTheme(next);
     setChosen(next);
   };
-  const labels: Record<Theme, string> = { system: "As the system", light: "Light", dark: "Dark" };
+  const labels: Record<Theme, string> = { system: "System", light: "Light", dark: "Dark" };
   return (
     <section>
       <h3>Appearance</h3>
