@@ -92,6 +92,8 @@ pub enum WantedAck {
     Delivered,
     /// Also when a recipient has read it.
     Read,
+    /// Both of these: when a recipient's device acknowledges it, and when the recipient has read it.
+    Receipts,
 }
 
 impl WantedAck {
@@ -102,12 +104,18 @@ impl WantedAck {
             Self::Queued => "queued",
             Self::Delivered => "delivered",
             Self::Read => "read",
+            Self::Receipts => "receipts",
         }
+    }
+
+    /// A recipient's acknowledgement is to be told to the sender.
+    pub fn wants_delivered(self) -> bool {
+        matches!(self, Self::Delivered | Self::Receipts)
     }
 
     /// The level that is written so.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Stored, Self::Queued, Self::Delivered, Self::Read]
+        [Self::Stored, Self::Queued, Self::Delivered, Self::Read, Self::Receipts]
             .into_iter()
             .find(|level| level.as_str() == text)
     }

@@ -1,4 +1,4 @@
-//! `ack = "queued"`, `"delivered"` and `"read"`.
+//! `ack = "queued"`, `"delivered"`, `"read"` and `"receipts"`.
 
 #![allow(clippy::unwrap_used, reason = "a test says by a panic that it has failed")]
 
@@ -81,6 +81,23 @@ async fn read_comes_when_a_recipient_has_read() {
         let mut tablet = system.online(&bob, "tablet", 0).await;
         tablet.send(&format!("[[a]]\nlvl = \"read\"\nseq = 3\n[a.from]\nid = {}", alice.id)).await;
         expect_receipt(&mut a, "3", "read", 3, &bob).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn both_receipts_come_to_who_asks_for_both() {
+    before_and_after_restart(async |system: &System| {
+        let [alice, bob] = system.users(["alice", "bob"]).await;
+        let mut a = system.online(&alice, "phone", 0).await;
+        let mut b = system.online(&bob, "phone", 1).await;
+        say_wanting(&mut a, "1", &bob, "receipts", 1).await;
+        b.next().await;
+        b.acknowledge("1", 1, &alice).await;
+        expect_receipt(&mut a, "1", "delivered", 1, &bob).await;
+        a.nothing_but_heartbeat().await;
+        b.send(&format!("[[a]]\nlvl = \"read\"\nseq = 1\n[a.from]\nid = {}", alice.id)).await;
+        expect_receipt(&mut a, "1", "read", 1, &bob).await;
     })
     .await;
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use shared::{
     command::Code,
     ids::{Conversation, Seq, UserId},
-    message::{Accepted, Message, Refusal, Stored, StoredBody, Target, WantedAck, write},
+    message::{Accepted, Message, Refusal, Stored, StoredBody, Target, write},
 };
 
 use crate::pipeline::{
@@ -66,7 +66,7 @@ pub fn show(cache: &Cache, frame: &Accepted, message: &Message, seq: Seq, ts: i6
         from: sender,
         id: message.id.clone(),
         skip: Some(frame.from.session),
-        receipt: message.ack == WantedAck::Delivered,
+        receipt: message.ack.wants_delivered(),
         again,
         body: body.into(),
     }

@@ -105,7 +105,7 @@ export class Bench {
   }
 
   write(id: string, text = id): void {
-    this.outbox.add({ kind: "m", id, c: text, to: 2, ack: "read" }, "u2");
+    this.outbox.add({ kind: "m", id, c: text, to: 2, ack: "receipts" }, "u2");
     this.session.flush();
   }
 

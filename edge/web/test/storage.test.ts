@@ -4,7 +4,7 @@ import { OUTBOX_LIMIT, Outbox, OutboxFull, idMaker } from "../src/protocol/outbo
 import { Marks } from "../src/state/marks.ts";
 import { memory } from "./fakes.ts";
 
-const message = (id: string) => ({ kind: "m", id, c: id, to: 2, ack: "read" }) as const;
+const message = (id: string) => ({ kind: "m", id, c: id, to: 2, ack: "receipts" }) as const;
 
 test("the outbox keeps the order of writing, also within a millisecond and over several tabs", () => {
   const store = memory();

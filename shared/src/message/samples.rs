@@ -55,7 +55,13 @@ pub(crate) fn conversation() -> impl Strategy<Value = Conversation> {
 }
 
 fn wanted() -> impl Strategy<Value = WantedAck> {
-    select(vec![WantedAck::Stored, WantedAck::Queued, WantedAck::Delivered, WantedAck::Read])
+    select(vec![
+        WantedAck::Stored,
+        WantedAck::Queued,
+        WantedAck::Delivered,
+        WantedAck::Read,
+        WantedAck::Receipts,
+    ])
 }
 
 /// A message to a user or a group.

@@ -8,7 +8,7 @@ use shared::{
         pages::{How, Pages},
     },
     ids::UserId,
-    message::{Stored, StoredBody, WantedAck, write},
+    message::{Stored, StoredBody, write},
     rpc::{BACKLOG_READS, Backlog, BacklogBatch},
 };
 
@@ -136,7 +136,7 @@ fn page(reader: &Reader<'_>, pages: &mut Pages) -> How {
 fn push(user: UserId, row: &Stored) -> Delivery {
     let mut body = Vec::new();
     write::stored(row, &mut body);
-    let wanted = matches!(row.what, StoredBody::Text { ack: WantedAck::Delivered, .. });
+    let wanted = matches!(row.what, StoredBody::Text { ack, .. } if ack.wants_delivered());
     Delivery::Push(Push {
         to: vec![user],
         conversation: row.conversation,

@@ -38,7 +38,7 @@ const DELIVERED: &str = "INSERT INTO receipts (user_id, device, conv, seq, by_id
 SELECT DISTINCT m.sender, m.device, m.conv, m.seq, k.by_id, false, m.id
 FROM unnest($1::text[], $2::bigint[], $3::bigint[]) k(conv, seq, by_id)
 CROSS JOIN LATERAL (SELECT m.* FROM messages m
-                    WHERE m.conv = k.conv AND m.seq = k.seq AND m.want = 2 AND m.sender <> k.by_id LIMIT 1) m
+                    WHERE m.conv = k.conv AND m.seq = k.seq AND m.want IN (2, 4) AND m.sender <> k.by_id LIMIT 1) m
 CROSS JOIN LATERAL (SELECT 1 FROM participants p
                     WHERE p.user_id = k.by_id AND p.conv = k.conv AND p.from_seq <= k.seq
                       AND (p.to_seq IS NULL OR p.to_seq >= k.seq) LIMIT 1) took_part
@@ -63,7 +63,7 @@ INSERT INTO receipts (user_id, device, conv, seq, by_id, read, id)
 SELECT m.sender, m.device, m.conv, m.seq, v.user_id, true, m.id
 FROM moved v CROSS JOIN LATERAL (
     SELECT m.* FROM messages m
-    WHERE m.conv = v.conv AND m.want = 3 AND m.seq > v.old AND m.seq <= v.seq AND m.sender <> v.user_id
+    WHERE m.conv = v.conv AND m.want >= 3 AND m.seq > v.old AND m.seq <= v.seq AND m.sender <> v.user_id
       AND EXISTS (SELECT 1 FROM participants p WHERE p.user_id = v.user_id AND p.conv = m.conv
                   AND p.from_seq <= m.seq AND (p.to_seq IS NULL OR p.to_seq >= m.seq))
     ORDER BY m.seq DESC LIMIT 1000) m

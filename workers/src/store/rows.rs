@@ -32,6 +32,7 @@ pub fn want(ack: WantedAck) -> i16 {
         WantedAck::Queued => 1,
         WantedAck::Delivered => 2,
         WantedAck::Read => 3,
+        WantedAck::Receipts => 4,
     }
 }
 
@@ -41,6 +42,7 @@ pub fn wanted(want: i16) -> WantedAck {
         1 => WantedAck::Queued,
         2 => WantedAck::Delivered,
         3 => WantedAck::Read,
+        4 => WantedAck::Receipts,
         _ => WantedAck::Stored,
     }
 }
@@ -254,7 +256,9 @@ mod tests {
 
     #[test]
     fn wanted_acks_read_back() {
-        for ack in [WantedAck::Stored, WantedAck::Queued, WantedAck::Delivered, WantedAck::Read] {
+        for ack in
+            [WantedAck::Stored, WantedAck::Queued, WantedAck::Delivered, WantedAck::Read, WantedAck::Receipts]
+        {
             assert_eq!(wanted(want(ack)), ack);
         }
     }

@@ -31,8 +31,8 @@ export interface Stored {
 
 /** What may be sent and waits for an answer: the entry as it goes onto the wire, of one kind. */
 export type Outgoing =
-  | { kind: "m"; id: string; c: string; to: number; ack: "read" }
-  | { kind: "gm"; id: string; c: string; group: number; ack?: "read" }
+  | { kind: "m"; id: string; c: string; to: number; ack: "receipts" }
+  | { kind: "gm"; id: string; c: string; group: number; ack?: "receipts" }
   | ({ kind: "r"; id: string; t: string } & Record<string, unknown>);
 
 /** The final answer to something sent: it is stored (or done), or refused. */

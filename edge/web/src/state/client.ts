@@ -126,8 +126,8 @@ export class Client {
     const to = Number(key.slice(1));
     const count = this.model.groups.get(to)?.count ?? Number.POSITIVE_INFINITY;
     const entry: Outgoing = isGroup(key)
-      ? { kind: "gm", id, c: text, group: to, ...(count <= READERS ? { ack: "read" as const } : {}) }
-      : { kind: "m", id, c: text, to, ack: "read" };
+      ? { kind: "gm", id, c: text, group: to, ...(count <= READERS ? { ack: "receipts" as const } : {}) }
+      : { kind: "m", id, c: text, to, ack: "receipts" };
     this.submit(entry, key);
   }
 

@@ -43,7 +43,7 @@ pub(in crate::message) fn message(kind: &str, keys: Keys<'_>, longest: usize) ->
             None => WantedAck::default(),
             Some(level) => WantedAck::parse(level).ok_or_else(|| {
                 Wrong::invalid(
-                    "`ack` as \"stored\", \"queued\", \"delivered\" or \"read\"",
+                    "`ack` as \"stored\", \"queued\", \"delivered\", \"read\" or \"receipts\"",
                     found(keys.get("ack")),
                 )
             })?,
