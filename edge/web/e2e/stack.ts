@@ -13,6 +13,7 @@ export interface Edge {
   name: string;
   pid: number;
   port: number;
+  tcp: number;
 }
 
 export class Stack {
@@ -62,6 +63,7 @@ export class Stack {
         name: value(table, "name"),
         pid: Number(value(table, "pid")),
         port: Number(value(table, "http").split(":")[1]),
+        tcp: Number(value(table, "tcp").split(":")[1]),
       }));
   }
 
@@ -122,6 +124,6 @@ export class Front {
     });
     client.on("error", () => client.destroy());
     // One that cannot be reached: the next. One that dies later takes its connections with it.
-    edge.once("error", () => (edge.connecting || !this.sockets.has(edge) ? this.serve(client, skip + 1) : edge.destroy()));
+    edge.once("error", () => (this.sockets.has(edge) ? edge.destroy() : this.serve(client, skip + 1)));
   }
 }

@@ -1,6 +1,6 @@
 // Begins the page: who was signed in here, which device this browser is.
 
-import { render } from "preact";
+import { options, render } from "preact";
 import type { User } from "./state/model.ts";
 import { App } from "./views/app.tsx";
 import { applyTheme } from "./views/theme.ts";
@@ -40,5 +40,10 @@ addEventListener("storage", (event) => {
   if (event.key === ME && id(event.oldValue) !== id(event.newValue)) location.reload();
 });
 
+// Many things may come in between two pictures; a hidden page has no pictures, but a title.
+options.debounceRendering = (draw) => {
+  if (document.hidden) setTimeout(draw, 50);
+  else requestAnimationFrame(draw);
+};
 const root = document.getElementById("app");
 if (root) render(<App remembered={remembered()} device={device()} keep={keep} />, root);

@@ -79,3 +79,11 @@ test("block and unblock are remembered", () => {
     assert.equal(state.blocked.has(2), t === "block");
   }
 });
+
+test("what the list has counted is not counted again when the backlog brings it", () => {
+  const state = model();
+  const conv = conversation(state, "u2");
+  Object.assign(conv, { unread: 3, counted: 3 });
+  for (const seq of [1, 2, 3, 4]) deliver(state, said(seq));
+  assert.equal(conv.unread, 4);
+});

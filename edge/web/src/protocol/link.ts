@@ -21,7 +21,8 @@ export class Link {
   status: Status = { state: "connecting" };
   private session: Session | null = null;
   private readonly channel: BroadcastChannel;
-  private release: (() => void) | null = null;
+  /** Ends the listening and the waiting for the lock, or the holding of it. */
+  private readonly end = new AbortController();
 
   constructor(
     private readonly options: Omit<SessionOptions, "emit">,
@@ -36,15 +37,19 @@ export class Link {
   }
 
   start(): void {
-    addEventListener("online", () => this.hurry());
-    addEventListener("offline", () => this.session?.stop({ state: "offline" }));
+    const { signal } = this.end;
+    addEventListener("online", () => this.hurry(), { signal });
+    addEventListener("offline", () => this.session?.stop({ state: "offline" }), { signal });
     // Where there are no locks (a page without TLS, off localhost) each tab connects, and the newest one stays.
     if (!("locks" in navigator)) return this.lead();
-    void navigator.locks.request(`im.${this.options.me}`, () => {
+    const leading = navigator.locks.request(`im.${this.options.me}`, { signal }, () => {
+      if (signal.aborted) return undefined;
       this.lead();
-      return new Promise<void>((done) => (this.release = done));
+      return new Promise<void>((done) => signal.addEventListener("abort", () => done()));
     });
-    this.channel.postMessage({ ask: "status" } satisfies Said);
+    // Closed before it was this tab's turn.
+    leading.catch(() => undefined);
+    this.post({ ask: "status" });
   }
 
   /** Puts an entry into the outbox and sees that it is sent. Throws when there is no room. */
@@ -67,7 +72,7 @@ export class Link {
 
   /** Connects without waiting for the next attempt; after `replaced` too. */
   hurry(): void {
-    if (!this.session) return this.channel.postMessage({ ask: "hurry" } satisfies Said);
+    if (!this.session) return this.post({ ask: "hurry" });
     this.session.start();
     this.session.hurry();
   }
@@ -81,7 +86,7 @@ export class Link {
   close(): void {
     this.session?.stop({ state: "signed_out" });
     this.session = null;
-    this.release?.();
+    this.end.abort();
     this.channel.close();
   }
 
@@ -99,7 +104,11 @@ export class Link {
   }
 
   private say(event: LinkEvent): void {
-    this.channel.postMessage({ event } satisfies Said);
+    this.post({ event });
+  }
+
+  private post(said: Said): void {
+    if (!this.end.signal.aborted) this.channel.postMessage(said);
   }
 
   private changed(): void {

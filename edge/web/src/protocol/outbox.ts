@@ -24,6 +24,8 @@ export class OutboxFull extends Error {}
 export class Outbox {
   private readonly prefix: string;
   private last = 0;
+  /** What was read last under each key, so that it is taken apart once. */
+  private cache = new Map<string, { text: string; pending: Pending | undefined }>();
 
   constructor(
     private readonly store: Store,
@@ -48,7 +50,7 @@ export class Outbox {
   }
 
   get(id: string): Pending | undefined {
-    return parse(this.store.getItem(this.prefix + id));
+    return this.read(this.prefix + id);
   }
 
   /** Everything, in the order in which it was written. */
@@ -56,7 +58,7 @@ export class Outbox {
     const found: Pending[] = [];
     for (let at = 0; at < this.store.length; at += 1) {
       const key = this.store.key(at);
-      const pending = key?.startsWith(this.prefix) ? parse(this.store.getItem(key)) : undefined;
+      const pending = key?.startsWith(this.prefix) ? this.read(key) : undefined;
       if (pending) found.push(pending);
     }
     return found.sort((a, b) => a.at - b.at || (a.entry.id < b.entry.id ? -1 : 1));
@@ -71,19 +73,30 @@ export class Outbox {
   remove(id: string): Pending | undefined {
     const pending = this.get(id);
     this.store.removeItem(this.prefix + id);
+    this.cache.delete(this.prefix + id);
     return pending;
   }
 
   refuse(id: string, code: string, reason: string): Pending | undefined {
-    const pending = this.get(id);
-    if (!pending) return undefined;
-    pending.refused = { code, reason };
+    const found = this.get(id);
+    if (!found) return undefined;
+    const pending = { ...found, refused: { code, reason } };
     this.put(pending);
     return pending;
   }
 
   clear(): void {
     for (const pending of this.all()) this.store.removeItem(this.prefix + pending.entry.id);
+  }
+
+  private read(key: string): Pending | undefined {
+    const text = this.store.getItem(key);
+    const known = this.cache.get(key);
+    if (text !== null && known?.text === text) return known.pending;
+    const pending = parse(text);
+    if (text === null) this.cache.delete(key);
+    else this.cache.set(key, { text, pending });
+    return pending;
   }
 
   private put(pending: Pending): void {

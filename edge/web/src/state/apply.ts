@@ -20,7 +20,9 @@ export function deliver(model: Model, entry: Stored): { conv: Conversation; fres
   const fresh = conv.timeline.insert(entry);
   const wanted: Wanted = { users: [] };
   if (fresh) {
-    if (entry.from !== model.me.id && entry.seq > conv.read) conv.unread += 1;
+    // What comes after the list was loaded may have been counted there.
+    if (entry.from !== model.me.id && entry.seq > Math.max(conv.read, conv.counted)) conv.unread += 1;
+    conv.counted = Math.max(conv.counted, entry.seq);
     if (entry.kind === "r") Object.assign(wanted, request(model, entry));
   }
   const named = [entry.from, ...(entry.member === undefined ? [] : [entry.member])];

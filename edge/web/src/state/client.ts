@@ -8,7 +8,7 @@ import { browserClock, openSocket } from "../protocol/socket.ts";
 import * as apply from "./apply.ts";
 import * as load from "./load.ts";
 import { Marks } from "./marks.ts";
-import { type Conversation, type Model, type User, conversation, isGroup, nameOf, titleOf } from "./model.ts";
+import { type Conversation, type Model, type User, conversation, isGroup, nameOf, othersAfter, titleOf } from "./model.ts";
 
 /** In a group larger than this nobody is asked whether they have read: the answers would outnumber the messages. */
 const READERS = 30;
@@ -21,12 +21,13 @@ export class Client {
   private readonly waiting = new Map<string, (answer: Answer) => void>();
   private readonly askedUsers = new Set<number>();
   private refreshing: Promise<void> | null = null;
+  private over = false;
 
   constructor(
     me: User,
     device: string,
     private readonly changed: () => void,
-    private readonly ended: () => void,
+    private readonly onEnd: () => void,
   ) {
     this.outbox = new Outbox(localStorage, me.id);
     this.model = {
@@ -55,7 +56,15 @@ export class Client {
   }
 
   close(): void {
+    this.over = true;
     this.link.close();
+  }
+
+  /** Not signed in any more; told once. */
+  private ended(): void {
+    if (this.over) return;
+    this.close();
+    this.onEnd();
   }
 
   /** Loads the lists again: at the start, after a reconnect, and when the page was away for long. */
@@ -267,7 +276,7 @@ export class Client {
   private read(key: ConvKey, seq: number): void {
     const conv = conversation(this.model, key);
     conv.read = Math.max(conv.read, seq);
-    conv.unread = conv.timeline.items.filter((entry) => entry.seq > conv.read && entry.from !== this.model.me.id).length;
+    conv.unread = othersAfter(this.model, conv, conv.read);
     this.changed();
   }
 

@@ -3,7 +3,7 @@
 import { type ConvKey, type Kind, type Stored, stored } from "../protocol/frames.ts";
 import { type Reply, call, rows } from "../protocol/api.ts";
 import { requestsFrom } from "./apply.ts";
-import { type Conversation, type Group, type Model, type User, conversation, isGroup } from "./model.ts";
+import { type Conversation, type Group, type Model, type User, conversation, isGroup, othersAfter } from "./model.ts";
 
 /** Entries a page of history. */
 const PAGE = 50;
@@ -70,14 +70,15 @@ export async function conversations(model: Model): Promise<void> {
 function listedRow(model: Model, row: Record<string, unknown>): void {
   const key: ConvKey = row.group === undefined ? `u${number(row.user)}` : `g${number(row.group)}`;
   const conv = conversation(model, key);
-  // What was read here a moment ago may not be there yet.
-  if (number(row.read) >= conv.read) {
-    conv.read = number(row.read);
-    conv.unread = number(row.unread);
-  }
-  conv.left = row.left === 1;
   const last = stored(row.kind as Kind, (row.last ?? {}) as Record<string, unknown>);
   if (last) conv.timeline.insert(last);
+  // What was read here a moment ago may not be there yet, and what came a moment ago may not be counted.
+  if (number(row.read) >= conv.read) {
+    conv.read = number(row.read);
+    conv.unread = number(row.unread) + othersAfter(model, conv, Math.max(conv.read, last?.seq ?? 0));
+    conv.counted = conv.timeline.last;
+  }
+  conv.left = row.left === 1;
 }
 
 const lastOf = (reply: Reply, list: string, key: string): string | undefined => {

@@ -33,7 +33,9 @@ export interface Conversation {
   id: number;
   timeline: Timeline;
   read: number;
+  /** Others' entries beyond `read`, up to `counted`. */
   unread: number;
+  counted: number;
   /** No member any more. */
   left: boolean;
   loading: boolean;
@@ -67,10 +69,16 @@ export interface Model {
 export function conversation(model: Model, key: ConvKey): Conversation {
   let found = model.conversations.get(key);
   if (!found) {
-    found = { key, id: Number(key.slice(1)), timeline: new Timeline(), read: 0, unread: 0, left: false, loading: false };
+    const places = { read: 0, unread: 0, counted: 0 };
+    found = { key, id: Number(key.slice(1)), timeline: new Timeline(), ...places, left: false, loading: false };
     model.conversations.set(key, found);
   }
   return found;
+}
+
+/** How many of others' entries lie beyond a place, of those that are known. */
+export function othersAfter(model: Model, conv: Conversation, seq: number): number {
+  return conv.timeline.items.reduce((sum, entry) => sum + Number(entry.seq > seq && entry.from !== model.me.id), 0);
 }
 
 export const isGroup = (key: ConvKey): boolean => key.startsWith("g");

@@ -10,13 +10,15 @@ import { Icon } from "./ui.tsx";
 /** The server's limit of a text, in bytes. */
 const TEXT_BYTES = 32_768;
 
+const long = (text: string): boolean => text.length > TEXT_BYTES / 4 && new TextEncoder().encode(text).length > TEXT_BYTES;
+
 const drafts = new Map<ConvKey, string>();
 
 export function Composer({ open }: { open: ConvKey }): JSX.Element {
   const client = useClient();
   const [text, setText] = useState(drafts.get(open) ?? "");
   const ref = useRef<HTMLTextAreaElement>(null);
-  const tooLong = text.length > TEXT_BYTES / 4 && new TextEncoder().encode(text).length > TEXT_BYTES;
+  const tooLong = long(text);
   const empty = !text.trim();
 
   // A finger that opens a conversation does not want the keyboard over it; a keyboard does.
@@ -36,8 +38,10 @@ export function Composer({ open }: { open: ConvKey }): JSX.Element {
     else drafts.delete(open);
   };
   const send = () => {
-    if (empty || tooLong) return;
-    client.send(open, text.trim());
+    // What stands there now: the page may not have been drawn since the last key.
+    const now = ref.current?.value.trim() ?? "";
+    if (!now || long(now)) return;
+    client.send(open, now);
     change("");
     ref.current?.focus();
   };

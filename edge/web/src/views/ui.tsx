@@ -81,12 +81,12 @@ export function Field(props: InputHTMLAttributes<HTMLInputElement> & { label: st
   );
 }
 
-/** Drawn again only when one of its properties is another. */
+/** Drawn again only when one of its properties is another; it always gets the same ones. */
 export function memo<P extends object>(Inner: ComponentType<P>): ComponentType<P> {
   return class Memo extends Component<P> {
     override shouldComponentUpdate(next: Readonly<P>): boolean {
-      const keys = new Set([...Object.keys(next), ...Object.keys(this.props)]) as Set<keyof P>;
-      return [...keys].some((key) => next[key] !== this.props[key]);
+      for (const key in next) if (next[key] !== (this.props as P)[key]) return true;
+      return false;
     }
 
     override render(): JSX.Element {
