@@ -15,9 +15,11 @@ interface Props {
   hint: string;
   skip: readonly number[];
   onPick: (user: number) => void;
+  /** It is what its dialog is for. */
+  focused?: boolean;
 }
 
-export function Finder({ label, hint, skip, onPick }: Props): JSX.Element {
+export function Finder({ label, hint, skip, onPick, focused }: Props): JSX.Element {
   const client = useClient();
   const { model } = client;
   const [query, setQuery] = useState("");
@@ -54,6 +56,7 @@ export function Finder({ label, hint, skip, onPick }: Props): JSX.Element {
           value={query}
           autocomplete="off"
           type="search"
+          autofocus={focused ?? false}
           onInput={(event) => (setQuery(event.currentTarget.value), setFound(null), setError(""))}
         />
         <button disabled={!phone}>Find</button>

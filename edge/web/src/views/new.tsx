@@ -27,7 +27,7 @@ export function New({ onClose }: { onClose: () => void }): JSX.Element {
           In a group
         </button>
       </div>
-      {group ? <NewGroup onClose={onClose} /> : <Finder label="Who?" hint="Name or phone number" skip={[]} onPick={open} />}
+      {group ? <NewGroup onClose={onClose} /> : <Finder label="Who?" hint="Name or phone number" skip={[]} onPick={open} focused />}
     </Dialog>
   );
 }
