@@ -50,7 +50,7 @@ fn a_key_that_is_not_right_is_named_with_what_was_found() {
         ("to = 1\nc = \"a\\u0000\"", "expected `c` without U+0000; found U+0000 in it".to_owned()),
         (
             "to = 1\nc = \"\"\nack = \"never\"",
-            "expected `ack` as \"stored\", \"queued\", \"delivered\" or \"read\"; found string \"never\""
+            "expected `ack` as \"stored\", \"queued\", \"delivered\", \"read\" or \"receipts\"; found string \"never\""
                 .to_owned(),
         ),
     ] {
