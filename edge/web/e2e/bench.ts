@@ -17,13 +17,7 @@ export class Bench {
 
   static async start(): Promise<Bench> {
     const stack = await Stack.start("target/debug/simple-im");
-    let port = (name: string) => stack.edge(name).port;
-    if (process.env.BRIDGE) {
-      const { bridge } = await import(process.env.BRIDGE);
-      const ports: Record<string, number> = {};
-      for (const name of ["e1", "e2"]) ports[name] = await bridge(stack.edge(name).port, stack.edge(name).tcp);
-      port = (name: string) => ports[name] ?? 0;
-    }
+    const port = (name: string) => stack.edge(name).port;
     const fronts: [Front, Front] = [
       await Front.start(() => [port("e1"), port("e2")]),
       await Front.start(() => [port("e2"), port("e1")]),

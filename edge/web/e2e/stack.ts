@@ -13,7 +13,6 @@ export interface Edge {
   name: string;
   pid: number;
   port: number;
-  tcp: number;
 }
 
 export class Stack {
@@ -63,7 +62,6 @@ export class Stack {
         name: value(table, "name"),
         pid: Number(value(table, "pid")),
         port: Number(value(table, "http").split(":")[1]),
-        tcp: Number(value(table, "tcp").split(":")[1]),
       }));
   }
 
