@@ -7,6 +7,8 @@ use std::{
 };
 
 use async_nats::jetstream::Context;
+use bytes::Bytes;
+use futures::StreamExt;
 use shared::{
     subject::{Lane, Subjects},
     telemetry::Metric,
@@ -14,7 +16,7 @@ use shared::{
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +33,8 @@ use crate::{
 
 /// Batches pulled ahead of the chunk under way, over all lanes of a committer; the pullers wait beyond it.
 const PULLED: usize = 64;
+/// How long the broker may take to say that it has taken in the last acknowledgements before lanes are let go.
+const ACKED: Duration = Duration::from_secs(1);
 /// Between two sessions: long enough not to hammer a store that is down, short against a takeover.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -47,6 +51,20 @@ pub struct Shared {
     pub subjects: Subjects,
     /// Deliveries and routes.
     pub tools: Tools,
+    /// Changes when a committer somewhere has let lanes go, or shares them from now on.
+    pub news: watch::Receiver<()>,
+}
+
+impl Shared {
+    /// Until the broker has taken in what was sent to it before: a message to ourselves has come back.
+    async fn acked(&self) -> Result<(), async_nats::Error> {
+        let client = self.js.client();
+        let inbox = client.new_inbox();
+        let mut back = client.subscribe(inbox.clone()).await?;
+        client.publish(inbox, Bytes::new()).await?;
+        drop(back.next().await);
+        Ok(())
+    }
 }
 
 /// A committer during one session.
@@ -209,12 +227,16 @@ impl Committer {
     async fn serve(&mut self, shutdown: &CancellationToken) -> Result<(), SessionEnd> {
         let mut balance = interval(self.shared.config.worker.balance_ms.get());
         balance.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let finisher = self.finisher.clone();
+        let (finisher, mut news) = (self.finisher.clone(), self.shared.news.clone());
+        news.mark_unchanged();
+        // Whoever has more than its share now lets lanes go without waiting for its own time to look.
+        self.tell().await;
         loop {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return self.leave().await,
                 broken = finisher.broken() => return Err(broken.into()),
+                Ok(()) = news.changed() => balance.reset_immediately(),
                 _ = balance.tick() => {
                     if self.shared.tools.deliveries.nodes().is_deaf() {
                         return Err(SessionEnd::Deaf);
@@ -327,11 +349,25 @@ impl Committer {
         }
         let finisher = self.finisher.clone();
         self.awake(finisher.idle()).await?;
+        // What the broker has not taken in by then, the lane's next owner gets again and answers a second time.
+        let acked = self.shared.acked();
+        if self.awake(timeout(ACKED, acked)).await?.is_err() {
+            tracing::warn!("the broker did not say that it has the last acknowledgements: some frames may come again");
+        }
         for lane in going {
             ownership::release(self.session.client(), self.class, *lane).await.map_err(StoreError::from)?;
             tracing::info!(lane = lane.0, "lane released");
         }
+        self.tell().await;
         Ok(())
+    }
+
+    /// Has every committer look at the lanes now. Where this is lost, they look at their own time.
+    async fn tell(&self) {
+        let (js, subjects) = (&self.shared.js, &self.shared.subjects);
+        if let Err(error) = js.client().publish(subjects.lanes(), Bytes::new()).await {
+            tracing::debug!(%error, "other committers were not told of the lanes");
+        }
     }
 
     /// Waits for something that may take long, with a sign of life towards PostgreSQL meanwhile.
@@ -364,6 +400,7 @@ impl Committer {
     }
 
     async fn leave(&mut self) -> Result<(), SessionEnd> {
+        ownership::renounce(self.session.client(), self.class).await.map_err(StoreError::from)?;
         let held: Vec<Lane> = self.lanes.keys().copied().collect();
         self.release(&held).await
     }
