@@ -153,7 +153,9 @@ impl Pulse {
             self.context.epochs.seen(epoch);
         }
         match reply.speaks.misfit() {
-            Some(why) => self.ready.unmet(&format!("a worker answers that this node cannot work with: {why}")),
+            Some(why) => {
+                self.ready.unmet(&format!("a worker answers that this node cannot work with: {why}"))
+            }
             None => self.ready.set(true),
         }
     }

@@ -232,7 +232,10 @@ impl World {
         };
         assert_eq!(batch.logins.len(), batch.numbers.len());
         self.logins += batch.logins.len();
-        ConnectReply { speaks: Speaks::this(), results: batch.logins.iter().zip(&batch.numbers).map(one).collect() }
+        ConnectReply {
+            speaks: Speaks::this(),
+            results: batch.logins.iter().zip(&batch.numbers).map(one).collect(),
+        }
     }
 
     fn backlogs(&mut self, batch: BacklogBatch) -> Vec<u8> {

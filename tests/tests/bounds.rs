@@ -254,6 +254,7 @@ async fn the_stream_at_its_limit(held: Held) {
             ("postgres.hung_seconds", "1".into()),
         ],
         cuttable: true,
+        ..Options::default()
     };
     let mut system = start(options).await;
     let [alice, bob, carol] = system.users(["alice", "bob", "carol"]).await;

@@ -29,7 +29,8 @@ async fn moved(wire: &mut Wire) -> (Option<String>, u64) {
 fn notice(entry: &Table) -> (Option<String>, u64) {
     let notice = entry["n"].as_table().unwrap();
     assert_eq!(notice["t"].as_str(), Some("move"), "{notice}");
-    let server = notice.get("server").map(|server| format!("{}:{}", server.as_str().unwrap(), notice["port"]));
+    let server =
+        notice.get("server").map(|server| format!("{}:{}", server.as_str().unwrap(), notice["port"]));
     (server, notice["after"].as_integer().unwrap().try_into().unwrap())
 }
 
@@ -179,7 +180,12 @@ async fn library(system: &System, user: &User, begin: usize, api: usize) -> (Cli
 }
 
 /// Alice sends numbered messages to bob until told to stop; gives how many, and the longest time between two acks.
-async fn talk(a: &Client, to: UserId, every: Duration, stop: &tokio::sync::watch::Receiver<bool>) -> (i64, Duration) {
+async fn talk(
+    a: &Client,
+    to: UserId,
+    every: Duration,
+    stop: &tokio::sync::watch::Receiver<bool>,
+) -> (i64, Duration) {
     let (mut sent, mut last, mut longest) = (0, Instant::now(), Duration::ZERO);
     while !*stop.borrow() {
         sent += 1;
@@ -206,8 +212,7 @@ async fn a_worker_hands_its_lanes_over_and_nothing_is_lost_or_answered_twice() {
     let mut talks = Vec::new();
     let (stop, stopped) = tokio::sync::watch::channel(false);
     for n in 0..6 {
-        let [alice, bob] =
-            [system.user(&format!("alice{n}")).await, system.user(&format!("bob{n}")).await];
+        let [alice, bob] = [system.user(&format!("alice{n}")).await, system.user(&format!("bob{n}")).await];
         let (a, a_events) = library(&system, &alice, 0, 0).await;
         let (b, mut b_events) = library(&system, &bob, 0, 0).await;
         let stopped = stopped.clone();
@@ -236,7 +241,11 @@ async fn a_worker_hands_its_lanes_over_and_nothing_is_lost_or_answered_twice() {
     let count = "SELECT sum(stored)::bigint, sum(duplicate)::bigint FROM lanes";
     system.conserved().await;
     let row = &system.stores.rows(count, &[]).await[0];
-    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (sent, 0), "stored once and never processed again");
+    assert_eq!(
+        (row.get::<_, i64>(0), row.get::<_, i64>(1)),
+        (sent, 0),
+        "stored once and never processed again"
+    );
     println!("{sent} messages; the longest time between two acks of a client {longest:?}");
     // Far below what a worker's death by silence would take; a machine that does other things gets its time.
     assert!(longest < Duration::from_secs(2), "{longest:?}");
@@ -249,8 +258,7 @@ async fn a_rolled_node_leaves_no_gap_to_clients_that_move() {
     let mut talks = Vec::new();
     let (stop, stopped) = tokio::sync::watch::channel(false);
     for n in 0..6 {
-        let [alice, bob] =
-            [system.user(&format!("alice{n}")).await, system.user(&format!("bob{n}")).await];
+        let [alice, bob] = [system.user(&format!("alice{n}")).await, system.user(&format!("bob{n}")).await];
         let (a, mut a_events) = library(&system, &alice, n % 2, (n + 1) % 2).await;
         let (b, mut b_events) = library(&system, &bob, (n + 1) % 2, n % 2).await;
         let stopped = stopped.clone();

@@ -21,7 +21,8 @@ const STAGE: i64 = 40;
 
 /// The other release's binary.
 fn old(name: &str) -> Option<PathBuf> {
-    let dir = std::env::var_os("SIMPLE_IM_OLD").expect("SIMPLE_IM_OLD: the folder of the other release's binaries");
+    let dir =
+        std::env::var_os("SIMPLE_IM_OLD").expect("SIMPLE_IM_OLD: the folder of the other release's binaries");
     let path = PathBuf::from(dir).join(name);
     assert!(path.is_file(), "expected a binary at {}", path.display());
     Some(path)
@@ -76,7 +77,13 @@ async fn client(system: &System, name: &str, edge: usize) -> (Client, Events) {
 }
 
 /// To a user and to a group, turn by turn, and back, until told to stop; then all of it must have come.
-async fn talk(a: Client, b: Client, mut events: Events, stop: watch::Receiver<bool>, counter: watch::Sender<i64>) {
+async fn talk(
+    a: Client,
+    b: Client,
+    mut events: Events,
+    stop: watch::Receiver<bool>,
+    counter: watch::Sender<i64>,
+) {
     let group = Ask::CreateGroup { name: "two".to_owned(), members: vec![b.user()] };
     let group = a.request(group).await.unwrap().group_id.unwrap();
     let mut sent = 0;

@@ -109,7 +109,10 @@ async fn drain(readiness: &Readiness, tasks: &mut Parts, deadline: Duration) {
         Err(_) => {
             Metric::WorkerDrainsCutOff.counter(&[]).increment(1);
             let left = tasks.len();
-            tracing::warn!(left, "the drain took longer than {deadline:?}: {left} parts are given up; other workers process what is unacknowledged");
+            tracing::warn!(
+                left,
+                "the drain took longer than {deadline:?}: {left} parts are given up; other workers process what is unacknowledged"
+            );
         }
     }
 }
@@ -186,7 +189,8 @@ async fn start(
 
     let keep_below = usize::try_from(config.group.cache_offline_below).unwrap_or(usize::MAX);
     let tools = Tools { deliveries: deliveries.clone(), directory: directory.clone(), keep_below };
-    let shared = Arc::new(Shared { config: config.clone(), js, losses, subjects: subjects.clone(), tools, news });
+    let shared =
+        Arc::new(Shared { config: config.clone(), js, losses, subjects: subjects.clone(), tools, news });
     for number in 0..config.worker.committers {
         let offset = usize::try_from(std::process::id()).unwrap_or(0) + number * 3;
         let (shared, token, nodes) = (shared.clone(), shutdown.clone(), nodes.clone());

@@ -82,13 +82,7 @@ pub(super) async fn sessions(context: &Context, plan: &config::Drain, end: Insta
     })
 }
 
-fn tell(
-    session: Arc<Outbox>,
-    pace: &mut Pace,
-    peers: &[Peer],
-    began: Instant,
-    grace: Duration,
-) -> Told {
+fn tell(session: Arc<Outbox>, pace: &mut Pace, peers: &[Peer], began: Instant, grace: Duration) -> Told {
     let (turn, to) = pace.turn(peers);
     let to = to.map(|at| peers[at].clone());
     let due = (began + turn).max(Instant::now());

@@ -66,7 +66,8 @@ impl Process {
     pub async fn becomes(&mut self, binary: PathBuf) -> anyhow::Result<()> {
         let settings = self.settings.iter().map(|(key, value)| (key, value));
         let asked = Command::new(&binary).envs(settings).arg("--check-config").output().await?;
-        let said = String::from_utf8_lossy(&asked.stderr).into_owned() + &String::from_utf8_lossy(&asked.stdout);
+        let said =
+            String::from_utf8_lossy(&asked.stderr).into_owned() + &String::from_utf8_lossy(&asked.stdout);
         let unknown = |key: &&String| !asked.status.success() && said.contains(key.as_str());
         self.unknown = self.settings.iter().map(|(key, _)| key).filter(unknown).cloned().collect();
         self.binary = binary;

@@ -352,7 +352,9 @@ impl Committer {
         // What the broker has not taken in by then, the lane's next owner gets again and answers a second time.
         let acked = self.shared.acked();
         if self.awake(timeout(ACKED, acked)).await?.is_err() {
-            tracing::warn!("the broker did not say that it has the last acknowledgements: some frames may come again");
+            tracing::warn!(
+                "the broker did not say that it has the last acknowledgements: some frames may come again"
+            );
         }
         for lane in going {
             ownership::release(self.session.client(), self.class, *lane).await.map_err(StoreError::from)?;

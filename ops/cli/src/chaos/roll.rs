@@ -124,6 +124,9 @@ mod tests {
     #[test]
     fn a_spread_of_none_is_nothing() {
         assert_eq!(Spread::of(Vec::new()), Spread::default());
-        assert_eq!(Spread::of((1..=200).collect()), Spread { of: 200, p50_ms: 100, p99_ms: 198, max_ms: 200 });
+        assert_eq!(
+            Spread::of((1..=200).collect()),
+            Spread { of: 200, p50_ms: 100, p99_ms: 198, max_ms: 200 }
+        );
     }
 }

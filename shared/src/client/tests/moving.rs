@@ -14,7 +14,8 @@ use crate::{
 /// `[[n]] t = "move"` to that node.
 async fn send_to(peer: &mut Peer, other: &Node, after: u64) {
     let port = other.listener.local_addr().unwrap().port();
-    peer.write(&format!("[[n]]\nt = \"move\"\nserver = \"127.0.0.1\"\nport = {port}\nafter = {after}\n")).await;
+    peer.write(&format!("[[n]]\nt = \"move\"\nserver = \"127.0.0.1\"\nport = {port}\nafter = {after}\n"))
+        .await;
 }
 
 fn to() -> Target {
@@ -74,7 +75,10 @@ async fn the_old_connection_serves_until_the_next_one_is_logged_in() {
     next.stored(&again, 3).await;
     assert_eq!(unanswered.await.unwrap().seq.0, 3);
     let connected = events.next().await.unwrap();
-    assert!(matches!(&connected, Event::Connected { server, .. } if *server == other.address()), "{connected:?}");
+    assert!(
+        matches!(&connected, Event::Connected { server, .. } if *server == other.address()),
+        "{connected:?}"
+    );
 }
 
 #[tokio::test]
@@ -123,7 +127,8 @@ async fn a_login_at_a_node_that_drains_goes_on_to_the_one_it_names() {
         let login = peer.entry().await;
         send_to(&mut peer, &other, 0).await;
         let id = &login["id"];
-        peer.write(&format!("[[rr]]\nid = {id}\nt = \"login\"\ns = 1\nr = \"\"\ncode = \"unavailable\"\n")).await;
+        peer.write(&format!("[[rr]]\nid = {id}\nt = \"login\"\ns = 1\nr = \"\"\ncode = \"unavailable\"\n"))
+            .await;
         other.login("login").await
     };
     let (connected, _peer) = tokio::join!(Client::connect(node.options()), sending_on);
