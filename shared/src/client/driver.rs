@@ -7,7 +7,10 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot,
+    },
     time::{Instant, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -147,26 +150,45 @@ impl State {
             }
             self.inbox.push_back(Event::Connected { server: dialer.server().to_owned(), away });
             failures = 0;
-            match session::run(self, connection).await {
+            let until = match session::run(self, connection).await {
                 End::Closed => return None,
                 End::Replaced => return Some(Event::Replaced),
-                End::Moved(next) => moved = Some(next),
+                End::Moved(next) => {
+                    moved = Some(next);
+                    None
+                }
                 End::Away(until, reason) => {
                     lost = Some(Instant::now());
                     self.note(Event::Disconnected { reason });
-                    tokio::select! {
-                        () = sleep_until(until) => {}
-                        () = self.closing.cancelled() => return None,
-                    }
+                    Some(until)
                 }
                 End::Lost(reason) => {
                     lost = Some(Instant::now());
                     failures = 1;
                     self.note(Event::Disconnected { reason });
+                    None
+                }
+            };
+            self.between_sessions();
+            if let Some(until) = until {
+                tokio::select! {
+                    () = sleep_until(until) => {}
+                    () = self.closing.cancelled() => return None,
                 }
             }
-            // Deliveries that the application has not been handed come again: they are not acknowledged.
-            self.inbox.retain(|event| !matches!(event, Event::Delivery(_)));
+        }
+    }
+
+    /// Tells what there is room for now: an application hears of an outage while it lasts.
+    fn between_sessions(&mut self) {
+        // Deliveries that the application has not been handed come again: they are not acknowledged.
+        self.inbox.retain(|event| !matches!(event, Event::Delivery(_)));
+        while let Some(event) = self.inbox.pop_front() {
+            // Closed: nobody looks any more.
+            if let Err(TrySendError::Full(event)) = self.events.try_send(event) {
+                self.inbox.push_front(event);
+                return;
+            }
         }
     }
 
