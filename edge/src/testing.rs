@@ -123,13 +123,14 @@ impl Node {
             metrics,
             draining: AtomicBool::new(false),
         });
+        let (_, arrivals) = listener::doors(&context);
         let (shutdown, notes_end) = (CancellationToken::new(), CancellationToken::new());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let notes = context.notes.clone().run(calls, node, Duration::from_millis(20), notes_end.clone());
         Self {
             deliver: Deliver::new(context.clone()),
-            accepting: tokio::spawn(listener::run(listener, context.clone(), shutdown.clone())),
+            accepting: tokio::spawn(listener::run(listener, arrivals, context.clone(), shutdown.clone())),
             notes: tokio::spawn(notes),
             context,
             address,
