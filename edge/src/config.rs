@@ -17,10 +17,16 @@ pub const RULES: &[Rule] = &[
     Rule::address("edge.metrics"),
     Rule::address_or_empty("edge.advertise"),
     Rule::address_or_empty("edge.compat_listen"),
+    Rule::any("edge.compat_greeting"),
     Rule::text(
         "edge.trusted_proxies",
         is_proxies,
         "addresses and networks as 10.0.0.7, 172.16.0.0/12, separated by commas",
+    ),
+    Rule::text(
+        "edge.origins",
+        is_origins,
+        "origins as https://chat.example.com, http://localhost:5173, separated by commas",
     ),
     Rule::any("edge.ready_file"),
     Rule::url("nats.url", &["nats", "tls"]),
@@ -81,7 +87,9 @@ pub struct Edge {
     pub metrics: String,
     pub advertise: String,
     pub trusted_proxies: String,
+    pub origins: String,
     pub compat_listen: String,
+    pub compat_greeting: String,
     pub ready_file: String,
 }
 
@@ -158,6 +166,10 @@ pub struct Drain {
 
 fn is_proxies(text: &str) -> bool {
     crate::http::peer::Proxies::parse(text).is_some()
+}
+
+fn is_origins(text: &str) -> bool {
+    crate::http::origin::Origins::parse(text).is_some()
 }
 
 impl Default for EdgeConfig {

@@ -14,12 +14,15 @@
 //! | [`broker`] | the connection to NATS |
 //! | [`http`] | the HTTP API, answered by workers |
 //! | [`start`](mod@start), [`drain`] | putting a node together, and its ordered end |
+//! | [`websocket`] | the same sessions over WebSocket |
 //! | [`vital`] | tasks without which the process is to end |
+//! | [`compat`] | the listener for simple_im's original clients |
 //! | [`context`], [`metric`], [`ready`], [`backoff`], [`hash`] | what these share |
 
 pub mod backoff;
 pub mod broker;
 pub mod calls;
+pub mod compat;
 pub mod config;
 pub mod context;
 pub mod deliver;
@@ -36,6 +39,7 @@ pub mod registry;
 pub mod session;
 pub mod start;
 pub mod vital;
+pub mod websocket;
 
 pub use start::{Listeners, Running, StartError, start, start_on};
 

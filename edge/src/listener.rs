@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use futures::future::BoxFuture;
 use shared::{
     command::Code,
     frame::{self, Form},
@@ -18,6 +19,7 @@ use shared::{
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::mpsc,
     task::{JoinError, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
@@ -33,10 +35,54 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 /// wait behind all of them.
 const AT_ONCE: usize = 16;
 
+/// Connections on their way in by other doors. When full, a newcomer waits at its door.
+const ARRIVALS: usize = 64;
+
+/// The way in for connections that another listener has accepted: they count among the node's, and end with them.
+#[derive(Debug, Clone)]
+pub struct Door {
+    room: Arc<Room>,
+    tasks: mpsc::Sender<BoxFuture<'static, ()>>,
+}
+
+impl Door {
+    /// A place for one connection more; `None`: the node is full.
+    pub fn enter(&self) -> Option<Open> {
+        let (open, metrics) = (self.room.take(), &self.room.context.metrics);
+        let counter = if open.is_some() { &metrics.opened } else { &metrics.refused_connections };
+        counter.increment(1);
+        open
+    }
+
+    /// Has a connection served; once the node drains, it is dropped.
+    pub async fn serve(&self, task: BoxFuture<'static, ()>) {
+        self.tasks.send(task).await.ok();
+    }
+}
+
+/// What comes through the doors.
+#[derive(Debug)]
+pub struct Arrivals {
+    room: Arc<Room>,
+    tasks: mpsc::Receiver<BoxFuture<'static, ()>>,
+}
+
+/// A node's doors, and where they lead.
+pub fn doors(context: &Arc<Context>) -> (Door, Arrivals) {
+    let room = Arc::new(Room { open: AtomicUsize::new(0), context: context.clone() });
+    let (sender, tasks) = mpsc::channel(ARRIVALS);
+    (Door { room: room.clone(), tasks: sender }, Arrivals { room, tasks })
+}
+
 /// Accepts until `shutdown`; returns the connections still open. Capacity: `limits.connections`; one more is told so
 /// and closed.
-pub async fn run(listener: TcpListener, context: Arc<Context>, shutdown: CancellationToken) -> JoinSet<()> {
-    let room = Arc::new(Room { open: AtomicUsize::new(0), context: context.clone() });
+pub async fn run(
+    listener: TcpListener,
+    mut arrivals: Arrivals,
+    context: Arc<Context>,
+    shutdown: CancellationToken,
+) -> JoinSet<()> {
+    let room = arrivals.room.clone();
     let mut connections = JoinSet::new();
     let mut accepted_now = 0;
     loop {
@@ -48,6 +94,10 @@ pub async fn run(listener: TcpListener, context: Arc<Context>, shutdown: Cancell
             () = shutdown.cancelled() => return connections,
             Some(ended) = connections.join_next() => {
                 reaped(&context, ended);
+                continue;
+            }
+            Some(task) = arrivals.tasks.recv() => {
+                connections.spawn(task);
                 continue;
             }
             accepted = listener.accept() => accepted,
@@ -85,8 +135,14 @@ pub fn reaped(context: &Context, ended: Result<(), JoinError>) {
     }
 }
 
-fn prepare(stream: &TcpStream) -> io::Result<()> {
+/// What a client's socket is to be.
+pub fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    keepalive(stream)
+}
+
+/// Has a silent peer asked whether it is still there.
+pub fn keepalive(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream)
         .set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4))
 }
@@ -101,7 +157,8 @@ fn refuse(stream: &TcpStream) {
     stream.try_write(&bytes).ok();
 }
 
-fn ip(peer: SocketAddr) -> std::net::IpAddr {
+/// The address alone, in its own family.
+pub fn ip(peer: SocketAddr) -> std::net::IpAddr {
     peer.ip().to_canonical()
 }
 
@@ -115,11 +172,9 @@ struct Room {
 impl Room {
     /// A place for one connection more, if there is one.
     fn take(self: &Arc<Self>) -> Option<Open> {
-        // The listener alone adds, so nobody else takes what it has found free.
-        if self.open.load(Ordering::Relaxed) >= self.context.limits.connections {
-            return None;
-        }
-        self.open.fetch_add(1, Ordering::Relaxed);
+        let limit = self.context.limits.connections;
+        let more = |open| (open < limit).then_some(open + 1);
+        self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
         self.context.metrics.connections.increment(1.0);
         Some(Open(self.clone()))
     }
@@ -127,7 +182,7 @@ impl Room {
 
 /// Counts a connection as open until it is dropped, however its task ends.
 #[derive(Debug)]
-struct Open(Arc<Room>);
+pub struct Open(Arc<Room>);
 
 impl Drop for Open {
     fn drop(&mut self) {

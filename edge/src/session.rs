@@ -6,6 +6,7 @@
 //! | [`live`] | after it: frames, deliveries, live and backlog mode |
 //! | [`tracks`] | per conversation: what was written, what is acknowledged, where the cursor stands |
 //! | [`output`] | what a step of the state machine wants done |
+//! | [`dialect`] | what a connection's frames are written in |
 //! | [`wire`] | what a driver needs of a connection: TCP now, TLS and WebSocket by the same trait |
 //! | [`frames`] | bytes to entries; what needs no session is answered here |
 //! | [`login`] | a connection until its login |
@@ -14,6 +15,7 @@
 //! | [`end`] | how it can end |
 
 pub mod connection;
+pub mod dialect;
 pub mod driver;
 pub mod end;
 pub mod frames;

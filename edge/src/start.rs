@@ -14,16 +14,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     broker::Broker,
+    compat,
     config::EdgeConfig,
     context::{Context, Ways},
     deliver::Deliver,
     drain::{Drain, DrainOutcome, Draining},
-    http::{HttpState, limits::Limits as HttpLimits, peer::Proxies},
+    http::{HttpState, describe, limits::Limits as HttpLimits, origin::Origins, page, peer::Proxies},
     listener,
     node::{self, Pulse, epoch::Epochs, peers, seen},
     publisher::sink::Stream,
     ready::Readiness,
     vital::Vital,
+    websocket::{self, WebSockets},
 };
 
 /// The node's listeners, bound.
@@ -33,6 +35,8 @@ pub struct Listeners {
     pub tcp: TcpListener,
     /// For the HTTP API.
     pub http: TcpListener,
+    /// For simple_im's original clients, where they are served.
+    pub compat: Option<TcpListener>,
     /// For /metrics, /livez and /readyz.
     pub metrics: TcpListener,
 }
@@ -60,9 +64,6 @@ pub enum StartError {
     /// The node's own subject cannot be subscribed to.
     #[error("the node's subject: {0}")]
     Subscribe(#[from] async_nats::SubscribeError),
-    /// A setting that this build does not serve.
-    #[error("{0}")]
-    NotServed(&'static str),
     /// The file that tells where it listens cannot be written.
     #[error(transparent)]
     ReadyFile(io::Error),
@@ -89,6 +90,10 @@ impl Listeners {
         Ok(Self {
             tcp: bind("edge.listen", &config.edge.listen).await?,
             http: bind("edge.http", &config.edge.http).await?,
+            compat: match config.edge.compat_listen.as_str() {
+                "" => None,
+                address => Some(bind("edge.compat_listen", address).await?),
+            },
             metrics: bind("edge.metrics", &config.edge.metrics).await?,
         })
     }
@@ -103,6 +108,8 @@ pub struct Running {
     pub tcp: SocketAddr,
     /// Where its HTTP API is.
     pub http: SocketAddr,
+    /// Where simple_im's original clients connect, if they are served.
+    pub compat: Option<SocketAddr>,
     /// Where its figures are.
     pub metrics: SocketAddr,
     /// Whether it can serve.
@@ -145,11 +152,6 @@ pub async fn start_on(
     listeners: Listeners,
     shutdown: CancellationToken,
 ) -> Result<Running, StartError> {
-    if !config.edge.compat_listen.is_empty() {
-        return Err(StartError::NotServed(
-            "edge.compat_listen: expected it empty, since this build does not serve it",
-        ));
-    }
     let node = node::identity(&config.edge.name)?;
     let addresses = Addresses::of(&listeners)?;
     let (server, port) = advertised(&config.edge.advertise, addresses.tcp);
@@ -177,7 +179,28 @@ pub async fn start_on(
     let drain = context.drain.clone();
     let (asked, heard, own, away) = (drain.clone(), drain.heard(), node.clone(), rest.clone());
     let http = HttpState::new(context.clone(), http_limits(&config), ready.clone())
-        .behind(Proxies::parse(&config.edge.trusted_proxies).unwrap_or_default());
+        .behind(Proxies::parse(&config.edge.trusted_proxies).unwrap_or_default())
+        .with_origins(Origins::parse(&config.edge.origins).unwrap_or_default());
+    let (door, arrivals) = listener::doors(&context);
+    let (old, old_door, greeting) = (listeners.compat, door.clone(), config.edge.compat_greeting.clone());
+    let (old_context, old_shutdown) = (context.clone(), closing.clone());
+    let originals = async move {
+        match old {
+            Some(listener) => compat::run(listener, old_door, greeting, old_context, old_shutdown).await,
+            None => old_shutdown.cancelled().await,
+        }
+    };
+    let sockets = WebSockets {
+        context: context.clone(),
+        door,
+        origins: http.origins.clone(),
+        proxies: http.proxies.clone(),
+        shutdown: closing.clone(),
+    };
+    let http = http
+        .with_routes(websocket::routes(sockets))
+        .with_routes(page::routes())
+        .with_routes(describe::routes());
     let deliver = Deliver::new(context.clone()).run(subscription, broker.clone(), rest.clone());
     let figures = telemetry::serve(listeners.metrics, ready.process(), rest.clone());
     let figures = async move {
@@ -186,13 +209,14 @@ pub async fn start_on(
         }
     };
     let pulse = pulse.run(config.node.heartbeat_ms.get(), config.node.lease_ms.get(), farewell.clone());
-    let accept = listener::run(listeners.tcp, context.clone(), closing.clone());
+    let accept = listener::run(listeners.tcp, arrivals, context.clone(), closing.clone());
     let tasks: [(_, BoxFuture<'static, ()>); _] = [
         ("heartbeat", pulse.boxed()),
         ("deliveries", deliver.boxed()),
         ("registration", Epochs::run(context.clone(), rest.clone()).boxed()),
         ("seen", seen::run(context.clone(), rest.clone()).boxed()),
         ("http", crate::http::serve(listeners.http, http, closing.clone()).boxed()),
+        ("originals", originals.boxed()),
         ("figures", figures.boxed()),
     ];
     let watched = |(name, work)| (name, tokio::spawn(vital.clone().task(name, work)));
@@ -200,8 +224,9 @@ pub async fn start_on(
     let notes = tokio::spawn(vital.clone().task("notes", notes));
     let accepting = tokio::spawn(vital.clone().task("listener", accept));
     let listening = [("tcp", addresses.tcp), ("http", addresses.http), ("metrics", addresses.metrics)];
-    let written = listening.map(|(name, address)| (name, address.to_string()));
-    let written = written.each_ref().map(|(name, address)| (*name, address.as_str()));
+    let listening = listening.into_iter().chain(addresses.compat.map(|address| ("compat", address)));
+    let written: Vec<_> = listening.map(|(name, address)| (name, address.to_string())).collect();
+    let written: Vec<_> = written.iter().map(|(name, address)| (*name, address.as_str())).collect();
     telemetry::write_ready_file(&config.edge.ready_file, &written).map_err(StartError::ReadyFile)?;
     tracing::info!(%node, tcp = %addresses.tcp, http = %addresses.http, metrics = %addresses.metrics, "listening");
 
@@ -231,6 +256,7 @@ pub async fn start_on(
         node: node.clone(),
         tcp: addresses.tcp,
         http: addresses.http,
+        compat: addresses.compat,
         metrics: addresses.metrics,
         ready,
         drain,
@@ -247,6 +273,7 @@ fn http_limits(config: &EdgeConfig) -> HttpLimits {
 struct Addresses {
     tcp: SocketAddr,
     http: SocketAddr,
+    compat: Option<SocketAddr>,
     metrics: SocketAddr,
 }
 
@@ -259,6 +286,7 @@ impl Addresses {
         Ok(Self {
             tcp: address("edge.listen", &listeners.tcp)?,
             http: address("edge.http", &listeners.http)?,
+            compat: listeners.compat.as_ref().map(|old| address("edge.compat_listen", old)).transpose()?,
             metrics: address("edge.metrics", &listeners.metrics)?,
         })
     }

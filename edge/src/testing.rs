@@ -130,13 +130,14 @@ impl Node {
             metrics,
             drain: Drain::new(shutdown.clone()),
         });
+        let (_, arrivals) = listener::doors(&context);
         let notes_end = CancellationToken::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let notes = context.notes.clone().run(calls, node, Duration::from_millis(20), notes_end.clone());
         Self {
             deliver: Deliver::new(context.clone()),
-            accepting: tokio::spawn(listener::run(listener, context.clone(), closing.clone())),
+            accepting: tokio::spawn(listener::run(listener, arrivals, context.clone(), closing.clone())),
             notes: tokio::spawn(notes),
             context,
             address,

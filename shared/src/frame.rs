@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 pub(crate) use self::counted::write_number;
 pub use self::{
-    counted::{split_counted, write, write_heartbeat},
+    counted::{first_counted, split_counted, write, write_heartbeat},
     decoder::Decoder,
 };
 

@@ -5,6 +5,8 @@
 //! | [`ids`] | newtypes for every id, conversations, token digests |
 //! | [`frame`] | cutting a byte stream into frames and writing them; limits; no I/O |
 //! | [`dialect`] | the one-line form of simple_im, turned into standard TOML |
+//! | [`json`] | the `simple-im.json` dialect: the same tables as JSON, with every number exact
+//! | [`original`] | what simple_im's own clients of 2015 write and read |
 //! | [`message`] | typed frames: what clients send, what the broker carries, what clients get |
 //! | [`command`] | the one table of requests, HTTP calls and refusal codes |
 //! | [`subject`] | the only place where a broker subject is written or parsed; the lane hash |
@@ -24,7 +26,10 @@ pub mod delivery;
 pub mod dialect;
 pub mod frame;
 pub mod ids;
+pub mod json;
 pub mod message;
+mod numbers;
+pub mod original;
 pub mod rpc;
 pub mod seeded;
 pub mod subject;

@@ -44,8 +44,8 @@ pub struct Login {
     pub user: UserId,
     /// On which device.
     pub device: Device,
-    /// What the token digests to.
-    pub token: TokenDigest,
+    /// What the token digests to; `None` where none was given, which is enough for who brought one before.
+    pub token: Option<TokenDigest>,
 }
 
 /// A message to a user or to a group.

@@ -10,6 +10,7 @@
 //! | [`flood`] | clients that write for as long as their socket takes it |
 //! | [`talk`] | two users who talk while other things happen |
 //! | [`tour`] | runs the shell blocks of the README |
+//! | [`socket`] | the same over WebSocket, in either dialect |
 //! | [`web`] | HTTP calls and their answers |
 //! | [`pattern`] | "equal, except where the expected text says `…`" |
 
@@ -19,6 +20,7 @@ pub mod flood;
 pub mod harness;
 pub mod pattern;
 pub mod people;
+pub mod socket;
 pub mod talk;
 pub mod tour;
 pub mod web;

@@ -15,6 +15,7 @@ pub struct Call {
     token: Option<String>,
     body: String,
     json: bool,
+    headers: Vec<(&'static str, String)>,
     from: Option<IpAddr>,
 }
 
@@ -25,6 +26,8 @@ pub struct Reply {
     pub status: u16,
     /// `Retry-After`, in seconds.
     pub retry_after: Option<u64>,
+    /// What the browser is to keep, as it came.
+    pub set_cookie: String,
     /// The body's type.
     pub content_type: String,
     /// The body as it came.
@@ -37,7 +40,7 @@ impl Call {
     /// `method` and the whole URL.
     pub fn new(method: &str, url: String) -> Self {
         let method = method.parse().expect("tests name real methods");
-        Self { method, url, token: None, body: String::new(), json: false, from: None }
+        Self { method, url, token: None, body: String::new(), json: false, headers: Vec::new(), from: None }
     }
 
     /// With the token as a cookie.
@@ -83,6 +86,21 @@ impl Call {
         self
     }
 
+    /// With one header more.
+    pub fn header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, value.to_owned()));
+        self
+    }
+
+    /// As a page makes it that has this cookie, or none yet.
+    pub fn by_cookie(self, cookie: Option<&str>) -> Self {
+        let call = self.header("im-session", "cookie");
+        match cookie {
+            Some(cookie) => call.header("cookie", cookie),
+            None => call,
+        }
+    }
+
     /// Sends it.
     ///
     /// # Panics
@@ -109,6 +127,9 @@ impl Call {
             request =
                 request.header(header::FORWARDED, "for=192.0.2.1").header("x-forwarded-for", "192.0.2.1");
         }
+        for (name, value) in &self.headers {
+            request = request.header(*name, value);
+        }
         if self.json {
             request = request.header(header::ACCEPT, "application/json");
         }
@@ -121,6 +142,7 @@ impl Call {
         let text_of = |name| reply.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or("").to_owned();
         let (content_type, retry_after) =
             (text_of(header::CONTENT_TYPE), text_of(header::RETRY_AFTER).parse().ok());
+        let set_cookie = text_of(header::SET_COOKIE);
         let text = reply.text().await.map_err(|e| format!("{what}: {e}"))?;
         let body = if content_type.starts_with("application/json") {
             serde_json::from_str(&text).map_err(|e| format!("{what}: not JSON: {e}: {text}"))?
@@ -129,7 +151,7 @@ impl Call {
         } else {
             Table::new()
         };
-        Ok(Reply { status, retry_after, content_type, text, body })
+        Ok(Reply { status, retry_after, set_cookie, content_type, text, body })
     }
 }
 
@@ -159,6 +181,11 @@ impl Reply {
     /// A refusal with this code.
     pub fn expect_refused(self, status: u16, code: &str) -> Self {
         self.expect(status, &format!("[[response]]\nstatus = 1\nr = \"…\"\ncode = \"{code}\""))
+    }
+
+    /// The cookie that it sets, as a browser sends it back.
+    pub fn cookie(&self) -> String {
+        self.set_cookie.split(';').next().unwrap_or_default().to_owned()
     }
 
     /// The `[[response]]` table.

@@ -285,8 +285,12 @@ pub fn body(entry: &Table) -> Table {
 
 /// A frame's entries, each as a table of its own.
 fn entries(frame: &str) -> Vec<Table> {
-    let document: Table =
-        frame.parse().unwrap_or_else(|e| panic!("the server wrote what is not TOML: {e}\n{frame}"));
+    entries_of(frame.parse().unwrap_or_else(|e| panic!("the server wrote what is not TOML: {e}\n{frame}")))
+}
+
+/// The same of a frame that has been parsed.
+pub(crate) fn entries_of(document: Table) -> Vec<Table> {
+    let frame = document.to_string();
     assert_eq!(document.len(), 1, "a frame holds entries of one kind: {frame}");
     let (kind, entries) = document.into_iter().next().expect("it has one");
     let Value::Array(entries) = entries else { panic!("a frame is an array of tables: {frame}") };
@@ -304,7 +308,7 @@ fn in_array(entry: &Value) -> Value {
 }
 
 /// Tests indent their frames with the code around them; lines lose that, and blank ones go.
-fn unindent(toml: &str) -> String {
+pub(crate) fn unindent(toml: &str) -> String {
     let mut text = String::with_capacity(toml.len());
     for line in toml.lines().map(str::trim).filter(|line| !line.is_empty()) {
         text.push_str(line);

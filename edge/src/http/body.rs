@@ -87,7 +87,11 @@ fn port_as_text(body: &mut Table) {
 fn respond(format: Format, status: StatusCode, retry_after: Option<u64>, body: &Table) -> Response {
     let (kind, text) = match format {
         Format::Toml => ("application/toml; charset=utf-8", to_toml(body).into_bytes()),
-        Format::Json => ("application/json", serde_json::to_vec(body).unwrap_or_default()),
+        Format::Json => {
+            let mut text = Vec::new();
+            shared::json::table(body, &mut text);
+            ("application/json", text)
+        }
     };
     let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;

@@ -78,9 +78,9 @@ impl Listener for Bounded {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection that is gone already");
         }
-        Metric::EdgeHttpConnections.gauge(&[]).increment(1);
+        let place = Place::new(permit);
         let deadline = Box::pin(tokio::time::sleep(self.idle));
-        (Guarded { stream, idle: self.idle, deadline, _permit: permit }, peer)
+        (Guarded { stream, idle: self.idle, deadline, _place: place }, peer)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -103,10 +103,25 @@ pub struct Guarded {
     stream: TcpStream,
     idle: Duration,
     deadline: Pin<Box<Sleep>>,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
+}
+
+/// A connection's place among all.
+struct Place(#[expect(dead_code, reason = "given back when it is dropped")] OwnedSemaphorePermit);
+
+impl Place {
+    fn new(permit: OwnedSemaphorePermit) -> Self {
+        Metric::EdgeHttpConnections.gauge(&[]).increment(1);
+        Self(permit)
+    }
 }
 
 impl Guarded {
+    /// The connection alone: it is none of HTTP's any more.
+    pub fn into_inner(self) -> TcpStream {
+        self.stream
+    }
+
     fn alive(&mut self) {
         self.deadline.as_mut().reset(Instant::now() + self.idle);
     }
@@ -118,7 +133,7 @@ impl Guarded {
     }
 }
 
-impl Drop for Guarded {
+impl Drop for Place {
     fn drop(&mut self) {
         Metric::EdgeHttpConnections.gauge(&[]).decrement(1);
     }

@@ -6,6 +6,9 @@
 //! | [`args`] | the arguments of path, query and body, merged and checked against the call table |
 //! | [`input`] | bodies and percent-encoding, read strictly |
 //! | [`token`] | the token of a cookie or an `Authorization` header |
+//! | [`cookie`], [`origin`] | a browser's token, and whose pages may use it |
+//! | [`describe`] | the OpenAPI description |
+//! | [`page`] | the web page's files |
 //! | [`body`] | answers as standard TOML or JSON |
 //! | [`limits`] | what one connection and all of them together may use |
 //! | [`peer`] | whose call it is, behind proxies too |
@@ -13,8 +16,12 @@
 pub mod args;
 pub mod backend;
 pub mod body;
+pub mod cookie;
+pub mod describe;
 pub mod input;
 pub mod limits;
+pub mod origin;
+pub mod page;
 pub mod peer;
 pub mod token;
 
@@ -26,7 +33,7 @@ use std::{sync::Arc, time::Instant};
 use axum::{
     Router,
     extract::{ConnectInfo, MatchedPath, Request, State},
-    http::{Method, StatusCode},
+    http::{Method, StatusCode, header::SET_COOKIE},
     middleware::{self, Next},
     response::Response,
     routing::{MethodFilter, MethodRouter},
@@ -42,7 +49,9 @@ use tokio_util::sync::CancellationToken;
 use self::{
     backend::{Backend, Failure},
     body::Format,
+    cookie::ByCookie,
     limits::{Bounded, Limits, Peer},
+    origin::Origins,
     peer::Proxies,
 };
 use crate::ready::Readiness;
@@ -56,6 +65,8 @@ pub struct HttpState {
     pub limits: Limits,
     /// The proxies that say whom they speak for.
     pub proxies: Proxies,
+    /// Whose pages are ours.
+    pub origins: Origins,
     /// What `/readyz` tells.
     pub ready: Readiness,
     /// Routes beside the table's (`GET /ws`, the web page): merged in as they are.
@@ -65,13 +76,27 @@ pub struct HttpState {
 impl HttpState {
     /// The API answered by `backend`, with no further routes.
     pub fn new(backend: impl Backend, limits: Limits, ready: Readiness) -> Self {
-        Self { backend: Arc::new(backend), limits, proxies: Proxies::default(), ready, extra: Router::new() }
+        Self {
+            backend: Arc::new(backend),
+            limits,
+            proxies: Proxies::default(),
+            origins: Origins::default(),
+            ready,
+            extra: Router::new(),
+        }
     }
 
     /// Believing these proxies.
     #[must_use]
     pub fn behind(mut self, proxies: Proxies) -> Self {
         self.proxies = proxies;
+        self
+    }
+
+    /// With pages of these origins beside the own one.
+    #[must_use]
+    pub fn with_origins(mut self, origins: Origins) -> Self {
+        self.origins = origins;
         self
     }
 
@@ -141,8 +166,20 @@ async fn answer(call: &'static Call, state: HttpState, peer: Peer, request: Requ
     if request.method() == Method::HEAD && call.method == "GET" {
         return body::failure(format, &no_method(&Method::HEAD, call.path));
     }
-    match ask(call, &state, peer, request).await {
-        Ok(reply) => body::reply(format, reply),
+    let secure = state.proxies.says_secure(peer.0, request.headers());
+    let by_cookie = match ByCookie::of(request.headers(), &state.origins, secure) {
+        Ok(by_cookie) => by_cookie,
+        Err(failure) => return body::failure(format, &failure),
+    };
+    match ask(call, &state, peer, by_cookie, request).await {
+        Ok(mut reply) => {
+            let cookie = by_cookie.and_then(|by_cookie| by_cookie.after(call, &mut reply));
+            let mut response = body::reply(format, reply);
+            if let Some(cookie) = cookie {
+                response.headers_mut().insert(SET_COOKIE, cookie);
+            }
+            response
+        }
         Err(failure) => body::failure(format, &failure),
     }
 }
@@ -151,12 +188,14 @@ async fn ask(
     call: &'static Call,
     state: &HttpState,
     peer: Peer,
+    by_cookie: Option<ByCookie>,
     request: Request,
 ) -> Result<shared::rpc::HttpReply, Failure> {
     // The token comes first: who has none is told so whatever else is wrong, and its body is not read.
-    let token = match call.caller {
-        Caller::Token => Some(token::digest(request.headers())?),
-        Caller::Anyone => None,
+    let token = match (call.caller, by_cookie) {
+        (Caller::Anyone, _) => None,
+        (Caller::Token, None) => Some(token::digest(request.headers())?),
+        (Caller::Token, Some(_)) => Some(token::own_session(request.headers())?),
     };
     let caller = state.proxies.caller(peer.0, request.headers());
     let args = args::gather(call, request, &state.limits).await?;

@@ -23,10 +23,23 @@ impl Proxies {
         Some(Self(nets?.into()))
     }
 
+    /// Whether it is one of them that calls.
+    fn is_one(&self, socket: SocketAddr) -> bool {
+        let near = socket.ip().to_canonical();
+        self.0.iter().any(|net| net.contains(&near))
+    }
+
+    /// Whether a proxy says that its caller came over TLS (`X-Forwarded-Proto: https`).
+    pub fn says_secure(&self, socket: SocketAddr, headers: &HeaderMap) -> bool {
+        let last = headers.get_all("x-forwarded-proto").iter().next_back();
+        let told = last.and_then(|value| value.to_str().ok()?.rsplit(',').next());
+        told.is_some_and(|told| told.trim().eq_ignore_ascii_case("https")) && self.is_one(socket)
+    }
+
     /// Who calls.
     pub fn caller(&self, socket: SocketAddr, headers: &HeaderMap) -> IpAddr {
         let near = socket.ip().to_canonical();
-        if !self.0.iter().any(|net| net.contains(&near)) {
+        if !self.is_one(socket) {
             return near;
         }
         let last = headers.get_all("x-forwarded-for").iter().next_back();
@@ -58,6 +71,22 @@ mod tests {
         assert_eq!(caller("10.0.0.0/8", "::ffff:10.0.0.7", &["6.6.6.6", "1.2.3.4"]), "1.2.3.4");
         assert_eq!(caller("10.0.0.0/8", "10.0.0.7", &["nobody"]), "10.0.0.7");
         assert_eq!(caller("10.0.0.0/8", "10.0.0.7", &[]), "10.0.0.7");
+    }
+
+    #[test]
+    fn tls_in_front_is_believed_of_a_trusted_proxy_alone() {
+        let proxies = Proxies::parse("10.0.0.7").unwrap();
+        for (socket, told, expected) in [
+            ("10.0.0.7", "https", true),
+            ("10.0.0.7", "http, HTTPS", true),
+            ("10.0.0.7", "https, http", false),
+            ("10.0.0.8", "https", false),
+        ] {
+            let headers =
+                HeaderMap::from_iter([("x-forwarded-proto".parse().unwrap(), told.parse().unwrap())]);
+            let socket = SocketAddr::new(socket.parse().unwrap(), 1);
+            assert_eq!(proxies.says_secure(socket, &headers), expected, "{socket} {told}");
+        }
     }
 
     #[test]

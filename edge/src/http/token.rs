@@ -6,7 +6,7 @@ use axum::http::{
 };
 use shared::{command::Code, ids::TokenDigest};
 
-use super::{backend::Failure, input};
+use super::{backend::Failure, cookie, input};
 
 /// Longer than any token ever handed out.
 const TOKEN_BYTES: usize = 256;
@@ -19,18 +19,45 @@ const TOKEN_BYTES: usize = 256;
 pub fn digest(headers: &HeaderMap) -> Result<TokenDigest, Failure> {
     let token = match bearer(headers)? {
         Some(token) => Some(token),
-        None => cookie(headers)?,
+        None => cookie(headers, "token")?,
     };
     match token {
+        Some(token) => checked(&token),
+        None if cookie(headers, cookie::NAME)?.is_some() => Err(Failure::new(
+            Code::Forbidden,
+            "expected the header IM-Session: cookie beside the cookie im_session, found the cookie alone",
+        )),
         None => Err(Failure::new(
             Code::Token,
             "expected a token, as the cookie token=… or the header Authorization: Bearer …, found none",
         )),
-        Some(token) if token.is_empty() || token.len() > TOKEN_BYTES => Err(Failure::new(
+    }
+}
+
+/// Digests the token of a browser's session, if there is one.
+///
+/// # Errors
+/// 401 for what is no token, 400 where it cannot be read.
+pub fn session(headers: &HeaderMap) -> Result<Option<TokenDigest>, Failure> {
+    cookie(headers, cookie::NAME)?.map(|token| checked(&token)).transpose()
+}
+
+/// The same, where there has to be one.
+///
+/// # Errors
+/// As [`session`]; 401 for none.
+pub fn own_session(headers: &HeaderMap) -> Result<TokenDigest, Failure> {
+    session(headers)?
+        .ok_or_else(|| Failure::new(Code::Token, "expected the cookie im_session of a login, found none"))
+}
+
+fn checked(token: &str) -> Result<TokenDigest, Failure> {
+    match token.len() {
+        1..=TOKEN_BYTES => Ok(TokenDigest::of(token)),
+        length => Err(Failure::new(
             Code::Token,
-            format!("expected a token of 1 to {TOKEN_BYTES} bytes, found {}", token.len()),
+            format!("expected a token of 1 to {TOKEN_BYTES} bytes, found {length}"),
         )),
-        Some(token) => Ok(TokenDigest::of(&token)),
     }
 }
 
@@ -43,17 +70,19 @@ fn bearer(headers: &HeaderMap) -> Result<Option<String>, Failure> {
     })
 }
 
-fn cookie(headers: &HeaderMap) -> Result<Option<String>, Failure> {
+fn cookie(headers: &HeaderMap, name: &str) -> Result<Option<String>, Failure> {
     let mut found: Option<String> = None;
     for header in headers.get_all(COOKIE) {
         for pair in utf8(header.as_bytes())?.split(';') {
-            let Some(value) = pair.trim().strip_prefix("token=") else { continue };
+            let value = pair.trim().strip_prefix(name).and_then(|rest| rest.strip_prefix('='));
+            let Some(value) = value else { continue };
             let value = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
             // No % occurs in base64, so decoding leaves a token alone that was sent as it stands; + stays +.
-            let token = input::percent(value.as_bytes(), false, "the cookie token")?;
+            let token = input::percent(value.as_bytes(), false, name)?;
             match &found {
                 Some(first) if *first != token => {
-                    return Err(Failure::malformed("expected one cookie token, found two that differ"));
+                    let reason = format!("expected one cookie {name}, found two that differ");
+                    return Err(Failure::malformed(reason));
                 }
                 _ => found = Some(token),
             }
@@ -97,6 +126,18 @@ mod tests {
         assert_eq!(digest(&both).unwrap(), TokenDigest::of("b"));
         let twice = headers(&[("cookie", "token=a"), ("cookie", "token=a")]);
         assert_eq!(digest(&twice).unwrap(), TokenDigest::of("a"));
+    }
+
+    #[test]
+    fn a_browsers_cookie_is_read_where_it_is_asked_for_and_nowhere_else() {
+        let browser = headers(&[("cookie", "theme=dark; im_session=ry+/=")]);
+        assert_eq!(own_session(&browser).unwrap(), TokenDigest::of("ry+/="));
+        let refused = digest(&browser).unwrap_err();
+        assert_eq!((refused.status.as_u16(), refused.code), (403, Code::Forbidden));
+        assert_eq!(session(&headers(&[("cookie", "token=a")])).unwrap(), None);
+        assert_eq!(own_session(&headers(&[("cookie", "im_session=")])).unwrap_err().code, Code::Token);
+        let both = headers(&[("cookie", "token=a; im_session=b")]);
+        assert_eq!(digest(&both).unwrap(), TokenDigest::of("a"));
     }
 
     #[test]

@@ -115,6 +115,7 @@ async fn leave<W: Wire>(mut session: Session<W>, end: End, told: Option<u64>) {
 async fn finish<W: Wire>(wire: &mut W, end: End, context: &Context) {
     context.metrics.closed(end.as_str());
     if end.is_ours() {
+        wire.ends(end);
         wire::end(wire, FAREWELL).await;
     }
 }

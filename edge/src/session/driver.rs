@@ -6,7 +6,10 @@ use std::{
     collections::VecDeque,
     future::{Future, poll_fn},
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{self, Poll, ready},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -157,7 +160,7 @@ impl<W: Wire> Session<W> {
 
     /// Handles all that is there and writes as much as goes without waiting.
     fn step(&mut self) -> Result<(), End> {
-        let mut out = Output::new(self.decoder.form().unwrap_or(Form::Text));
+        let mut out = Output::new(self.decoder.form().unwrap_or(Form::Text)).speaking(self.wire.dialect());
         let was_live = self.live.is_live();
         self.live.clock(self.context.notes.clock());
         self.deliveries(&mut out);
@@ -227,7 +230,8 @@ impl<W: Wire> Session<W> {
         }
         let ts = now();
         for entry in entries {
-            self.live.entry(entry, ts, None, out);
+            let nonce = out.dialect().repeats().then(|| self.nonce());
+            self.live.entry(entry, ts, nonce, out);
         }
         for frame in out.accepted.drain(..) {
             self.context.metrics.accepted(frame.frame().batch_kind());
@@ -250,6 +254,13 @@ impl<W: Wire> Session<W> {
             self.ahead = None;
         }
         self.entries(rest, out);
+    }
+
+    /// Makes a frame another one than all before it: of this session by the count, of others by its number.
+    fn nonce(&self) -> u64 {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed) & 0xff_ffff;
+        (self.outbox().who.session.0.unsigned_abs() << 24 | count) & i64::MAX.unsigned_abs()
     }
 
     fn is_parked(&self) -> bool {

@@ -2,10 +2,11 @@
 
 use std::io;
 
+use bytes::Bytes;
 use shared::{
     command::Code,
     frame::{Decoder, Form, Frame, FrameError},
-    message::{Entry, parse},
+    message::{Entry, Refusal, parse},
 };
 
 use super::{Output, wire::Wire};
@@ -37,7 +38,7 @@ pub fn next(decoder: &mut Decoder, out: &mut Output, context: &Context) -> Next 
                 context.metrics.refused(Code::Malformed);
                 out.refuse_frame(Code::Malformed, reason);
             }
-            Ok(Some(Frame::Toml(toml))) => match parse::parse(&toml, &context.parse) {
+            Ok(Some(Frame::Toml(frame))) => match entries(frame, out, context) {
                 Ok(entries) => return Next::Entries(entries),
                 Err(refusal) => {
                     context.metrics.refused(refusal.code);
@@ -55,6 +56,10 @@ pub fn next(decoder: &mut Decoder, out: &mut Output, context: &Context) -> Next 
             }
         }
     }
+}
+
+fn entries(frame: Bytes, out: &Output, context: &Context) -> Result<Vec<Entry>, Refusal> {
+    parse::parse(&out.dialect().read(frame)?, &context.parse)
 }
 
 /// What one connection may bring in one go, before others get their turn.

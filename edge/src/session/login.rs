@@ -10,6 +10,7 @@ use std::{
 use shared::{
     command::Code,
     frame::{Decoder, Form},
+    ids::TokenDigest,
     message::{Entry, Login, Sender, write::moved},
     rpc::{Connect, Registration},
     telemetry::{self, Metric},
@@ -69,7 +70,7 @@ pub async fn run<W: Wire>(
     tokio::pin!(deadline);
     let mut ended = None;
     loop {
-        let mut out = Output::new(decoder.form().unwrap_or(Form::Text));
+        let mut out = Output::new(decoder.form().unwrap_or(Form::Text)).speaking(wire.dialect());
         let broken = loop {
             let mut entries = match frames::next(decoder, &mut out, context) {
                 Next::Entries(entries) => entries.into_iter(),
@@ -83,7 +84,8 @@ pub async fn run<W: Wire>(
                     write(wire, &out, context).await?;
                     return Err(End::Closed(Close::Drain));
                 }
-                let asked = attempt(&login, peer, context, &mut out);
+                let Some(token) = token(&login, wire, context, &mut out) else { continue };
+                let asked = attempt(&login, token, peer, context, &mut out);
                 if let Some((live, place)) = unless_gone(wire, decoder, asked).await? {
                     let session = Begun { live, place, rest: entries.collect() };
                     if let Err(end) = write(wire, &out, context).await {
@@ -150,9 +152,22 @@ async fn turn_away(login: &Login, context: &Context, out: &mut Output) {
     Waiting.refused(login, Code::Unavailable, reason, out);
 }
 
+/// The token in the login, or else the one that came with the connection. Without either it is refused.
+fn token(login: &Login, wire: &impl Wire, context: &Context, out: &mut Output) -> Option<TokenDigest> {
+    let token = login.token.as_ref().or_else(|| wire.token()).cloned();
+    if token.is_none() {
+        let (code, reason) = wire.without_token();
+        telemetry::count(Metric::EdgeLogins, &[("result", "refused")], 1);
+        context.metrics.refused(code);
+        Waiting.refused(login, code, reason, out);
+    }
+    token
+}
+
 /// One login: the workers' decision, answered.
 async fn attempt(
     login: &Login,
+    token: TokenDigest,
     peer: IpAddr,
     context: &Arc<Context>,
     out: &mut Output,
@@ -166,7 +181,7 @@ async fn attempt(
         Waiting.refused(login, Code::Unavailable, &reason, out);
         return None;
     }
-    let asked = Connect { user: login.user, device: login.device.clone(), token: login.token.clone(), peer };
+    let asked = Connect { user: login.user, device: login.device.clone(), token, peer };
     let began = Instant::now();
     let result = context.logins.connect(asked).await.and_then(|result| match result.session {
         Some(session) => Ok((session, result.epoch)),

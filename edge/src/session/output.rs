@@ -9,10 +9,13 @@ use shared::{
     rpc::{Cursors, Told},
 };
 
+use super::dialect::Dialect;
+
 /// Everything to do, in this order: publish, pass on the notes, write the bytes, then tell what was written.
 #[derive(Debug)]
 pub struct Output {
     form: Form,
+    dialect: Dialect,
     /// For the client, framed in its own form.
     pub bytes: Vec<u8>,
     /// For the publisher, in the order in which they were sent.
@@ -67,12 +70,25 @@ impl Output {
     pub fn new(form: Form) -> Self {
         Self {
             form,
+            dialect: Dialect::Standard,
             bytes: Vec::new(),
             accepted: Vec::new(),
             notes: Cursors::default(),
             told: Vec::new(),
             counts: Counts::default(),
         }
+    }
+
+    /// In this dialect.
+    #[must_use]
+    pub fn speaking(mut self, dialect: Dialect) -> Self {
+        self.dialect = dialect;
+        self
+    }
+
+    /// The dialect.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     /// Frames from now on are written so.
@@ -82,14 +98,14 @@ impl Output {
 
     /// A frame that a worker wrote.
     pub fn frame(&mut self, body: &Bytes) {
-        frame::write(self.form, body, &mut self.bytes);
+        frame::write(self.form, &self.dialect.show(body), &mut self.bytes);
     }
 
     /// A frame written here.
     pub fn write(&mut self, body: impl FnOnce(&mut Vec<u8>)) {
         let mut frame = Vec::with_capacity(128);
         body(&mut frame);
-        frame::write(self.form, &frame, &mut self.bytes);
+        frame::write(self.form, &self.dialect.show(&frame), &mut self.bytes);
     }
 
     /// An empty frame.

@@ -7,11 +7,14 @@ use std::{
     time::Duration,
 };
 
+use shared::{command::Code, ids::TokenDigest};
 use socket2::SockRef;
 use tokio::{
     io::{AsyncWriteExt, Interest},
     net::TcpStream,
 };
+
+use super::{dialect::Dialect, end::End};
 
 /// A connection that holds no buffer of its own while nothing happens.
 pub trait Wire: Send + Sync + 'static {
@@ -28,6 +31,20 @@ pub trait Wire: Send + Sync + 'static {
     fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
     /// Writes what fits; `WouldBlock` if nothing does.
     fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize>;
+    /// What its frames are written in.
+    fn dialect(&self) -> Dialect {
+        Dialect::Standard
+    }
+    /// The token that came with the connection itself, for a login without one.
+    fn token(&self) -> Option<&TokenDigest> {
+        None
+    }
+    /// What a login is told that has no token, nor the connection.
+    fn without_token(&self) -> (Code, &'static str) {
+        (Code::Invalid, "expected [r.user] token as a text; found nothing")
+    }
+    /// Why it is about to be shut, for who can say it.
+    fn ends(&mut self, _: End) {}
     /// Says that nothing more will be written.
     fn shut(&mut self) -> impl Future<Output = io::Result<()>> + Send;
 }

@@ -46,6 +46,9 @@ pub struct Addresses {
     /// An edge's HTTP API, `host:port`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<String>,
+    /// An edge's port for simple_im's original clients, `host:port`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compat: Option<String>,
     /// Metrics, `/livez` and `/readyz` of an edge or worker, `host:port`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<String>,

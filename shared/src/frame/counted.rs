@@ -32,6 +32,13 @@ pub fn split_counted(batch: &Bytes) -> Result<Vec<Bytes>, FrameError> {
     Ok(frames)
 }
 
+/// The body of the counted frame that begins here, and where the frame ends; `None` where none is whole.
+pub fn first_counted(bytes: &[u8]) -> Option<(&[u8], usize)> {
+    let (length, body) = if bytes.first() == Some(&b'#') { count(bytes).ok()?? } else { return None };
+    let end = body.checked_add(length)?;
+    Some((bytes.get(body..end)?, end))
+}
+
 /// Appends a frame in the given form (`#n\n` before it, or a blank line after it).
 pub fn write(form: Form, frame: &[u8], out: &mut Vec<u8>) {
     match form {

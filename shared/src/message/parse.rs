@@ -112,7 +112,8 @@ fn malformed(reason: String) -> Refusal {
     Refusal::new(Code::Malformed, reason)
 }
 
-fn not_utf8(frame: &[u8], at: usize) -> Refusal {
+/// Bytes that are no text at all.
+pub(crate) fn not_utf8(frame: &[u8], at: usize) -> Refusal {
     let line = 1 + frame[..at].iter().filter(|&&byte| byte == b'\n').count();
     malformed(format!("expected UTF-8; found the byte 0x{:02x} in line {line}", frame[at]))
 }

@@ -50,7 +50,7 @@ pub fn logged_in(user: UserId) -> Live {
         name: RequestName::Login,
         user,
         device: device(),
-        token: TokenDigest::of("AAklxuC39JJtttUMwKHq3teKwOzWtmJc"),
+        token: Some(TokenDigest::of("AAklxuC39JJtttUMwKHq3teKwOzWtmJc")),
     };
     let mut live = Waiting.welcome(&login, shared_who(user), UNACKED, &mut out);
     live.next_read();

@@ -21,6 +21,9 @@ pub struct Addresses {
     /// Where the HTTP API is; an edge's.
     #[serde(default)]
     pub http: String,
+    /// Where simple_im's original clients connect; an edge's that serves them.
+    #[serde(default)]
+    pub compat: String,
     /// Where metrics and health are.
     pub metrics: String,
     /// The process itself.

@@ -29,6 +29,7 @@ pub async fn start(options: &Options, data: &Path) -> Result<ExitCode> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["up", "--detached", "--data"]).arg(data);
     command.args(["--edges", &options.edges.to_string(), "--workers", &options.workers.to_string()]);
+    command.args(options.compat.then_some("--compat"));
     command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
     let mut child = command.spawn().context("starting the supervisor")?;
     drop(command);

@@ -58,6 +58,9 @@ pub struct Options {
     /// How many workers; 0 for none.
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(..=64))]
     pub workers: u16,
+    /// Give each edge a port for simple_im's original clients, `compat` in stack.toml.
+    #[arg(long)]
+    pub compat: bool,
     /// Return once all is ready, and leave it running.
     #[arg(long)]
     pub detach: bool,
@@ -115,7 +118,7 @@ async fn serve(
 ) -> Result<()> {
     let mut ports = Ports::of(data);
     let stores = plan::stores(data, &mut ports).await?;
-    let edges = plan::edges(data, options.edges, &mut ports, &stores)?;
+    let edges = plan::edges(data, options.edges, options.compat, &mut ports, &stores)?;
     let workers = plan::workers(data, options.workers, &mut ports, &stores)?;
     ports.keep()?;
 
@@ -142,6 +145,11 @@ fn where_to_go(data: &Path, edges: &[Spec], workers: &[Spec]) -> String {
     for edge in edges {
         if let (Some(tcp), Some(http)) = (&edge.addresses.tcp, &edge.addresses.http) {
             lines.push(format!("  {}: clients at {tcp}, browser and HTTP at http://{http}/", edge.name));
+        }
+    }
+    for edge in edges {
+        if let Some(compat) = &edge.addresses.compat {
+            lines.push(format!("  {}: simple_im's original clients at {compat}", edge.name));
         }
     }
     for process in edges.iter().chain(workers) {

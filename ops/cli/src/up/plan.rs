@@ -68,19 +68,24 @@ pub async fn stores(data: &Path, ports: &mut Ports) -> Result<Stores> {
 }
 
 /// The edges `e1`, `e2`, ….
-pub fn edges(data: &Path, count: u16, ports: &mut Ports, stores: &Stores) -> Result<Vec<Spec>> {
+/// With `compat` each has a port for simple_im's original clients.
+pub fn edges(data: &Path, count: u16, compat: bool, ports: &mut Ports, stores: &Stores) -> Result<Vec<Spec>> {
     ours(data, Kind::Edge, "edge", 'e', count, |name| {
         let (tcp, http) =
             (ports.address(&format!("{name}.tcp"), 1987)?, ports.address(&format!("{name}.http"), 8080)?);
         let metrics = ports.address(&format!("{name}.metrics"), 9187)?;
-        let environment = vec![
+        let compat = compat.then(|| ports.address(&format!("{name}.compat"), 2015)).transpose()?;
+        let mut environment = vec![
             ("IM_EDGE__NAME", name.to_owned()),
             ("IM_EDGE__LISTEN", tcp.clone()),
             ("IM_EDGE__HTTP", http.clone()),
             ("IM_EDGE__METRICS", metrics.clone()),
             ("IM_NATS__URL", stores.nats.url()),
         ];
-        Ok((Addresses { tcp: Some(tcp), http: Some(http), metrics: Some(metrics), url: None }, environment))
+        environment.extend(compat.clone().map(|address| ("IM_EDGE__COMPAT_LISTEN", address)));
+        let addresses =
+            Addresses { tcp: Some(tcp), http: Some(http), compat, metrics: Some(metrics), url: None };
+        Ok((addresses, environment))
     })
 }
 

@@ -114,7 +114,7 @@ fn request(keys: Keys<'_>, limits: &Limits) -> Result<Entry, Wrong> {
         name,
         user: user.whole("id", UserId::new)?,
         device: user.device()?,
-        token: TokenDigest::of(user.str("token")?),
+        token: user.maybe_str("token")?.map(TokenDigest::of),
     }))
 }
 

@@ -40,7 +40,7 @@ fn login(name: RequestName) -> Entry {
         name,
         user,
         device,
-        token: TokenDigest::of("AAklxuC39JJtttUMwKHq3teKwOzWtmJc"),
+        token: Some(TokenDigest::of("AAklxuC39JJtttUMwKHq3teKwOzWtmJc")),
     })
 }
 

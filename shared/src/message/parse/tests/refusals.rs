@@ -144,9 +144,9 @@ fn a_request_that_is_not_right_is_named_with_its_t() {
             Some(RequestName::Login),
         ),
         (
-            "t = \"login\"\nuser = {id = 1, device = \"x\"}",
+            "t = \"login\"\nuser = {id = 1, device = \"x\", token = 3}",
             Code::Invalid,
-            "expected [r.user] token as a text; found nothing",
+            "expected [r.user] token as a text; found the number 3",
             Some(RequestName::Login),
         ),
         (
