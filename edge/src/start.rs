@@ -6,7 +6,7 @@ use futures::future::{BoxFuture, FutureExt};
 use shared::{
     ids::{InvalidId, NodeId},
     subject::Subjects,
-    telemetry,
+    telemetry::{self, Metric},
 };
 use socket2::SockRef;
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -20,7 +20,7 @@ use crate::{
     deliver::Deliver,
     drain::{Drain, DrainOutcome, Draining},
     http::{HttpState, describe, limits::Limits as HttpLimits, origin::Origins, page, peer::Proxies},
-    listener,
+    listener, metric,
     node::{self, Pulse, epoch::Epochs, peers, seen},
     publisher::sink::Stream,
     ready::Readiness,
@@ -152,6 +152,7 @@ pub async fn start_on(
     listeners: Listeners,
     shutdown: CancellationToken,
 ) -> Result<Running, StartError> {
+    metric::limits(&config, http_limits(&config).connections);
     let node = node::identity(&config.edge.name)?;
     let addresses = Addresses::of(&listeners)?;
     let (server, port) = advertised(&config.edge.advertise, addresses.tcp);

@@ -23,7 +23,9 @@ use crate::{
         finish::Tools,
         source,
     },
+    metric,
     nodes::Nodes,
+    observe::Observer,
     rpc,
     store::{self, Pool},
 };
@@ -38,6 +40,7 @@ const FLUSH: Duration = Duration::from_secs(1);
 /// # Errors
 /// What no retry can mend: a port that is taken, settings that cannot be used, a schema of a newer version.
 pub async fn serve(config: WorkerConfig, shutdown: CancellationToken) -> anyhow::Result<()> {
+    metric::limits(&config);
     let listener = TcpListener::bind(&config.worker.metrics)
         .await
         .with_context(|| format!("[worker] metrics: cannot listen on {}", config.worker.metrics))?;
@@ -186,6 +189,17 @@ async fn start(
 
     let (told, news) = watch::channel(());
     tasks.spawn(named("lanes", listen_for_lanes(nats.clone(), subjects.clone(), told, shutdown.clone())));
+    let observer = Observer {
+        js: js.clone(),
+        subjects: subjects.clone(),
+        pool: pool.clone(),
+        directory: directory.clone(),
+    };
+    let observing = observer.run(ended.clone());
+    ears.spawn(async move {
+        observing.await;
+        ("observer", None)
+    });
 
     let keep_below = usize::try_from(config.group.cache_offline_below).unwrap_or(usize::MAX);
     let tools = Tools { deliveries: deliveries.clone(), directory: directory.clone(), keep_below };

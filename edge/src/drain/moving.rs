@@ -58,6 +58,7 @@ pub(super) async fn sessions(context: &Context, plan: &config::Drain, end: Insta
         });
         for session in new {
             told.push(tell(session, &mut pace, &peers, began, grace));
+            context.metrics.moves.increment(1);
         }
         let now = Instant::now();
         while let Some(due) = told.get(closed).filter(|told| told.close <= now || now >= end) {

@@ -103,6 +103,7 @@ async fn begin<W: Wire>(
 /// Ends a session; `told` is what its leaving had to tell the workers.
 async fn leave<W: Wire>(mut session: Session<W>, end: End, told: Option<u64>) {
     let context = session.context().clone();
+    context.metrics.session_ended(end.as_str());
     if end == End::Closed(Close::Drain)
         && let Some(told) = told
     {

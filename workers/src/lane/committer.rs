@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use shared::{
     subject::{Lane, Subjects},
-    telemetry::Metric,
+    telemetry::{Metric, Share},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -27,12 +27,13 @@ use super::{
 };
 use crate::{
     config::WorkerConfig,
+    metric::{Metrics, metrics},
     pipeline::{ChunkError, cache::Cache},
     store::{self, Session, StoreError, lanes},
 };
 
 /// Batches pulled ahead of the chunk under way, over all lanes of a committer; the pullers wait beyond it.
-const PULLED: usize = 64;
+pub(crate) const PULLED: usize = 64;
 /// How long the broker may take to say that it has taken in the last acknowledgements before lanes are let go.
 const ACKED: Duration = Duration::from_secs(1);
 /// Between two sessions: long enough not to hammer a store that is down, short against a takeover.
@@ -80,6 +81,9 @@ pub struct Committer {
     pullers: JoinSet<Ended>,
     into: mpsc::Sender<Pulled>,
     pulled: mpsc::Receiver<Pulled>,
+    waiting: Share,
+    /// It counts as having a session.
+    _serving: Share,
 }
 
 /// A lane that this session holds.
@@ -176,7 +180,7 @@ pub async fn run(shared: Arc<Shared>, offset: usize, shutdown: CancellationToken
                 }
             }
             Err(error) => {
-                Metric::WorkerChunks.counter(&[("result", "lost")]).increment(1);
+                metrics().chunks_lost.increment(1);
                 tracing::error!(%error, "a committer crashed; its lanes are taken anew");
             }
         }
@@ -221,6 +225,8 @@ impl Committer {
             offset,
             into,
             pulled,
+            waiting: Share::of(&metrics().pulled, 0.0),
+            _serving: Metrics::one_more(&metrics().committers),
         })
     }
 
@@ -266,6 +272,7 @@ impl Committer {
             }
             next = if bytes < limit { self.pulled.try_recv().ok() } else { None };
         }
+        self.waiting.set(self.pulled.len() as f64);
         batches
     }
 
@@ -307,7 +314,7 @@ impl Committer {
             tokio::time::sleep(RETRY).await;
             Ended { lane, taking, error }
         });
-        Metric::WorkerLaneOwned.gauge(&[("lane", &lane.0.to_string())]).set(1);
+        owns(lane, true);
         let (stream, alone) = (Arc::default(), HashSet::new());
         self.lanes.insert(lane, Owned { taking, stream, committed: 0, alone, probation: true, puller });
     }
@@ -397,7 +404,7 @@ impl Committer {
     fn forget(&mut self, lane: Lane) {
         if let Some(owned) = self.lanes.remove(&lane) {
             owned.puller.abort();
-            Metric::WorkerLaneOwned.gauge(&[("lane", &lane.0.to_string())]).set(0);
+            owns(lane, false);
         }
     }
 
@@ -408,10 +415,20 @@ impl Committer {
     }
 }
 
+/// What is not owned any more, its next owner counts.
+fn owns(lane: Lane, owned: bool) {
+    let lane = lane.0.to_string();
+    Metric::WorkerLaneOwned.gauge(&[("lane", &lane)]).set(f64::from(u8::from(owned)));
+    if !owned {
+        Metric::WorkerLaneWaiting.gauge(&[("lane", &lane)]).set(0.0);
+        Metric::WorkerLaneUnacked.gauge(&[("lane", &lane)]).set(0.0);
+    }
+}
+
 impl Drop for Committer {
     fn drop(&mut self) {
         for lane in self.lanes.keys() {
-            Metric::WorkerLaneOwned.gauge(&[("lane", &lane.0.to_string())]).set(0);
+            owns(*lane, false);
         }
     }
 }
