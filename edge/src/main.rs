@@ -39,6 +39,8 @@ async fn run(config: EdgeConfig) -> anyhow::Result<()> {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        // An operator has told the node to.
+        () = shutdown.cancelled() => {}
         // Not drained: sessions continue elsewhere sooner, and workers do not wait for confirmations meanwhile.
         task = running.ended_unasked() => {
             anyhow::bail!("expected the {task} task to run until the shutdown, found it ended; this process ends, to be started again")

@@ -12,7 +12,7 @@ pub mod seen;
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -60,6 +60,8 @@ impl Pulse {
     pub async fn run(mut self, interval: Duration, lease: Duration, shutdown: CancellationToken) {
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let started = i64::try_from(started).unwrap_or(i64::MAX);
         let mut state = State { seen: *self.link.borrow(), answered: Instant::now(), missed: None };
         loop {
             tokio::select! {
@@ -74,7 +76,7 @@ impl Pulse {
                 self.ready.unmet("expected a connection to NATS, found none");
                 continue;
             }
-            match self.beat(lease).await {
+            match self.beat(lease, started).await {
                 Ok(reply) => self.answered(&mut state, reply, lease),
                 Err(error) => {
                     tracing::debug!(%error, "a heartbeat has no answer");
@@ -101,7 +103,7 @@ impl Pulse {
         state.seen = link;
     }
 
-    async fn beat(&self, lease: Duration) -> Result<HeartbeatReply, CallError> {
+    async fn beat(&self, lease: Duration, started: i64) -> Result<HeartbeatReply, CallError> {
         let context = &self.context;
         let beat = Heartbeat {
             node: context.node.clone(),
@@ -110,6 +112,8 @@ impl Pulse {
             sessions: context.registry.len() as u64,
             draining: context.is_draining(),
             epoch: context.epochs.registered(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started,
         };
         let (began, subject) = (Instant::now(), self.subjects.heartbeat(&context.node));
         let reply =

@@ -20,6 +20,7 @@ use crate::{
     broker::Broker,
     config::EdgeConfig,
     context::{Context, Ways},
+    control::Controls,
     deliver::Deliver,
     drain::{DrainOutcome, Draining},
     http::{HttpState, limits::Limits as HttpLimits, peer::Proxies},
@@ -163,6 +164,8 @@ pub async fn start_on(
     let ways: Ways =
         (Arc::new(Stream::new(broker.clone(), subjects.stream())), Arc::new(broker.client().clone()));
     let context = Arc::new(Context::new(&config, ways, &subjects, &node, (&server, port), &vital));
+    let whose = (&node, &context.registry);
+    let controls = Controls::open(broker.client(), &subjects, whose, shutdown.clone()).await?;
     let ready = Readiness::default();
 
     let (rest, notes_end) = (CancellationToken::new(), CancellationToken::new());
@@ -190,6 +193,7 @@ pub async fn start_on(
         ("deliveries", deliver.boxed()),
         ("heartbeat", pulse.boxed()),
         ("registration", Epochs::run(context.clone(), rest.clone()).boxed()),
+        ("control", controls.run(rest.clone()).boxed()),
         ("seen", seen::run(context.clone(), rest.clone()).boxed()),
         ("http", crate::http::serve(listeners.http, http, shutdown.clone()).boxed()),
         ("figures", figures.boxed()),

@@ -10,6 +10,7 @@
 //! | [`subject`] | the only place where a broker subject is written or parsed; the lane hash |
 //! | [`rpc`] | the calls that edges make and workers answer |
 //! | [`delivery`] | what travels on a node's subject |
+//! | [`control`] | what operators tell edges |
 //! | [`config`] | layered configuration: default, file, environment, command line |
 //! | [`telemetry`] | logs, metric names, the metrics and health endpoint |
 //! | [`client`] | the Rust client library |
@@ -18,6 +19,7 @@
 pub mod client;
 pub mod command;
 pub mod config;
+pub mod control;
 pub mod delivery;
 pub mod dialect;
 pub mod frame;

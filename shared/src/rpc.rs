@@ -72,6 +72,12 @@ pub struct Heartbeat {
     /// The directory epoch under which all its sessions are registered.
     #[serde(default)]
     pub epoch: Option<String>,
+    /// The version of its program; empty: of before this was told.
+    #[serde(default)]
+    pub version: String,
+    /// When it started, Unix seconds; 0: of before this was told.
+    #[serde(default)]
+    pub started: i64,
 }
 
 /// A worker has seen the heartbeat.

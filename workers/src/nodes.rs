@@ -266,6 +266,8 @@ mod tests {
             sessions: 0,
             draining: false,
             epoch: None,
+            version: String::new(),
+            started: 0,
         }
     }
 

@@ -157,6 +157,8 @@ fn nodes() -> Nodes {
             sessions: 100,
             draining: false,
             epoch: None,
+            version: String::new(),
+            started: 0,
         });
     }
     nodes
