@@ -9,6 +9,7 @@
 //! | [`outbox`], [`registry`] | how the rest of the node reaches a session, and finds it |
 //! | [`publisher`] | accepted frames on their way to the broker, batched by lane |
 //! | [`deliver`] | what workers send to this node's sessions |
+//! | [`control`] | what operators tell it |
 //! | [`calls`] | questions to the workers, over NATS request and reply |
 //! | [`node`] | the node's name, heartbeat and directory epoch |
 //! | [`broker`] | the connection to NATS |
@@ -25,6 +26,7 @@ pub mod calls;
 pub mod compat;
 pub mod config;
 pub mod context;
+pub mod control;
 pub mod deliver;
 pub mod drain;
 pub mod hash;

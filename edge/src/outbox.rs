@@ -54,6 +54,8 @@ pub enum Close {
     Replaced,
     /// Its token is gone.
     Revoked,
+    /// An operator wants it closed; its client may come back.
+    Kicked,
     /// This node is draining.
     Drain,
     /// The broker's stream was wiped, and what the session sent may be gone with it: its client is to send again.

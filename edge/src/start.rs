@@ -17,6 +17,7 @@ use crate::{
     compat,
     config::EdgeConfig,
     context::{Context, Ways},
+    control::Controls,
     deliver::Deliver,
     drain::{Drain, DrainOutcome, Draining},
     http::{HttpState, describe, limits::Limits as HttpLimits, origin::Origins, page, peer::Proxies},
@@ -164,6 +165,8 @@ pub async fn start_on(
     let ways: Ways =
         (Arc::new(Stream::new(broker.clone(), subjects.stream())), Arc::new(broker.client().clone()));
     let context = Arc::new(Context::new(&config, ways, &subjects, &node, (&server, port), &vital));
+    let whose = (&node, &context.registry);
+    let controls = Controls::open(broker.client(), &subjects, whose, shutdown.clone()).await?;
     let ready = Readiness::default();
 
     let (rest, notes_end) = (CancellationToken::new(), CancellationToken::new());
@@ -215,6 +218,7 @@ pub async fn start_on(
         ("heartbeat", pulse.boxed()),
         ("deliveries", deliver.boxed()),
         ("registration", Epochs::run(context.clone(), rest.clone()).boxed()),
+        ("control", controls.run(rest.clone()).boxed()),
         ("seen", seen::run(context.clone(), rest.clone()).boxed()),
         ("http", crate::http::serve(listeners.http, http, closing.clone()).boxed()),
         ("originals", originals.boxed()),

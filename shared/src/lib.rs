@@ -13,6 +13,7 @@
 //! | [`contract`] | which contract between edges and workers a build speaks |
 //! | [`rpc`] | the calls that edges make and workers answer |
 //! | [`delivery`] | what travels on a node's subject |
+//! | [`control`] | what operators tell edges |
 //! | [`config`] | layered configuration: default, file, environment, command line |
 //! | [`telemetry`] | logs, metric names, the metrics and health endpoint |
 //! | [`client`] | the Rust client library |
@@ -22,6 +23,7 @@ pub mod client;
 pub mod command;
 pub mod config;
 pub mod contract;
+pub mod control;
 pub mod delivery;
 pub mod dialect;
 pub mod frame;

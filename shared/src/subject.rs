@@ -8,6 +8,7 @@
 //! | `im.rpc.session.<call>` | edge to any worker, with a reply | numbers, connect, register, backlog, cursor, close |
 //! | `im.rpc.account.<call>` | edge to any worker, with a reply | HTTP calls that carry a password |
 //! | `im.rpc.api.<call>` | edge to any worker, with a reply | every other HTTP call |
+//! | `im.ctl.<node>`, `im.ctl.all` | operators to one edge, or every edge, with a reply | [`crate::control::Control`] |
 //! | `im.who` | edge to every worker, with a reply | nothing; the first to reply is one that does not hang |
 //! | `im.at.<worker>.<call>` | edge to that worker, with a reply | a call of `im.rpc` that another worker has not answered |
 //! | `im.lanes` | worker to every worker | nothing: lanes have been let go, or one more shares them |
@@ -62,6 +63,16 @@ impl Subjects {
     /// Every node's heartbeat.
     pub fn heartbeats(&self) -> String {
         format!("{}.hb.*", self.prefix)
+    }
+
+    /// Where operators tell one node what to do.
+    pub fn control(&self, node: &NodeId) -> String {
+        format!("{}.ctl.{node}", self.prefix)
+    }
+
+    /// Where they tell every node. No node is called so: every node's id ends in digits of its start.
+    pub fn control_all(&self) -> String {
+        format!("{}.ctl.all", self.prefix)
     }
 
     /// One call, by its path under `rpc` (`session.connect`).

@@ -6,6 +6,7 @@
 //! | [`document`] | runs the frames and calls that a Markdown file shows |
 //! | [`wire`] | a raw connection: bytes out, frames in, compared with the TOML a test expects |
 //! | [`people`] | users as tests need them: registered, with tokens, on the wire, doing everyday things |
+//! | [`admin`] | an operator's commands |
 //! | [`away`] | messages to one who need not be there, and `/offline` |
 //! | [`flood`] | clients that write for as long as their socket takes it |
 //! | [`talk`] | two users who talk while other things happen |
@@ -14,6 +15,7 @@
 //! | [`web`] | HTTP calls and their answers |
 //! | [`pattern`] | "equal, except where the expected text says `…`" |
 
+pub mod admin;
 pub mod away;
 pub mod document;
 pub mod flood;

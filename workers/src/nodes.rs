@@ -283,6 +283,8 @@ mod tests {
             epoch: None,
             gone: false,
             speaks: Speaks::this(),
+            version: String::new(),
+            started: 0,
         }
     }
 

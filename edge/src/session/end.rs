@@ -40,6 +40,7 @@ impl End {
             Self::BadStream => "bad_stream",
             Self::Closed(Close::Replaced) => "replaced",
             Self::Closed(Close::Revoked) => "revoked",
+            Self::Closed(Close::Kicked) => "kicked",
             Self::Closed(Close::Drain) => "drain",
             Self::Closed(Close::Wiped) => "stream_wiped",
         }

@@ -7,9 +7,11 @@
 //! | [`load`] | the load generator |
 //! | [`doctor`] | what is unsafe or will hurt, why, and what to do |
 //! | [`chaos`] | faults on a stack of its own, and the judgement |
+//! | [`admin`] | what operators do |
 //! | [`record`] | `stack.toml` |
 //! | [`lock`], [`process`], [`stale`] | one supervisor a folder; processes that are not our children |
 
+pub mod admin;
 pub mod chaos;
 pub mod doctor;
 pub mod down;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use shared::config::Start;
-use simple_im::{chaos, doctor, down, load, migrate, ready, restart, up};
+use simple_im::{admin, chaos, doctor, down, load, migrate, ready, restart, up};
 use workers::config::{DEFAULT, RULES};
 
 /// Runs and looks after simple-im.
@@ -31,6 +31,8 @@ enum Command {
     /// Say what is unsafe or will hurt, why, and what to do: stores, kernel, processes. Exit code 0 nothing above a note, 1
     /// warnings, 2 dangers, 3 something could not be looked at.
     Doctor(doctor::Options),
+    /// Users, sessions, nodes, and what an operator does to them; by a worker's configuration, every command audited.
+    Admin(admin::Options),
     /// Drive a running stack with real clients; prints one JSON line of figures.
     Load(load::Options),
     /// Inject faults into a stack of its own under load, and judge what came of it; prints one TOML ledger.
@@ -57,6 +59,7 @@ fn block_on(command: Command) -> anyhow::Result<ExitCode> {
         match command {
             Command::Up(options) => up::run(options).await,
             Command::Down(options) => down::run(options).await.map(|()| ExitCode::SUCCESS),
+            Command::Admin(options) => admin::run(options).await,
             Command::Restart(options) => restart::run(options).await.map(|()| ExitCode::SUCCESS),
             Command::Chaos(options) => chaos::run(options).await,
             Command::Doctor(options) => doctor::run(options).await,

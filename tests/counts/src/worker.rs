@@ -159,6 +159,8 @@ fn nodes() -> Nodes {
             gone: false,
             speaks: Default::default(),
             epoch: None,
+            version: String::new(),
+            started: 0,
         });
     }
     nodes

@@ -83,6 +83,11 @@ impl Process {
         self.settings.extend(value.map(|value| (name.to_owned(), value)));
     }
 
+    /// Its environment variables.
+    pub fn settings(&self) -> &[(String, String)] {
+        &self.settings
+    }
+
     /// Starts it, without waiting until it is ready.
     pub fn launch(&mut self) -> anyhow::Result<()> {
         fs::remove_file(&self.ready).ok();
@@ -186,6 +191,18 @@ impl Process {
             }
             Err(_) => panic!("{} has not ended 15 s after SIGTERM:\n{}", self.name, self.tail()),
         }
+    }
+
+    /// Waits until it has ended by itself, as it should.
+    ///
+    /// # Panics
+    /// When it does not end in time, or not with success.
+    pub async fn ends(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        let ended = tokio::time::timeout(Duration::from_secs(20), child.wait()).await;
+        let status = ended.unwrap_or_else(|_| panic!("{} goes on:\n{}", self.name, self.tail()));
+        let status = status.expect("a child can be awaited");
+        assert!(status.success(), "{} ended with {status}:\n{}", self.name, self.tail());
     }
 
     /// SIGSTOP, or SIGCONT: a process that hangs, or goes on.

@@ -257,13 +257,39 @@ impl System {
 
     /// Stops every process and starts every process.
     pub async fn restart_all(&mut self) {
+        self.stop_all().await;
+        self.start_all().await;
+    }
+
+    /// Stops every edge.
+    pub async fn stop_edges(&mut self) {
+        for edge in 0..self.edges.len() {
+            self.stop_edge(edge).await;
+        }
+    }
+
+    /// Stops every process.
+    pub async fn stop_all(&mut self) {
         for edge in 0..self.edges.len() {
             self.remember_accepted(edge).await;
         }
         for process in self.edges.iter_mut().chain(&mut self.workers) {
             process.stop().await;
         }
+    }
+
+    /// Starts every process.
+    pub async fn start_all(&mut self) {
         self.launch_all().await.expect("every process can be started again");
+    }
+
+    /// Gives every process another number of lanes at its next start.
+    pub fn configure_lanes(&mut self, lanes: u16) {
+        let (key, value) = setting("nats.lanes", lanes);
+        for process in self.edges.iter_mut().chain(&mut self.workers) {
+            process.set(&key, Some(value.clone()));
+        }
+        self.stores.lanes = lanes;
     }
 
     /// Ends the test: everything at rest, every count in its place, no error in a log, nothing left in a store.

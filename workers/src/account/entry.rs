@@ -20,7 +20,7 @@ use crate::{
     },
     store::{
         tokens::{self, EndedSession},
-        users,
+        users::{self, Known},
     },
 };
 
@@ -29,7 +29,11 @@ pub(crate) async fn login(calls: &Calls, call: &HttpCall) -> Result<Reply, Fault
     let (phone, password) = (required(call, "phone")?, required(call, "password")?);
     let device =
         arg(call, "device").map(Device::new).transpose().map_err(|error| invalid(error.to_string()))?;
-    let (user, known) = check(calls, call, phone, password).await?;
+    let Known { user, digest: known, disabled } = check(calls, call, phone, password).await?;
+    if disabled {
+        let (code, reason) = users::disabled();
+        return Err(Fault::refused(code, reason));
+    }
     let node = calls.door(None)?;
     let token = new_token()?;
     let digest = TokenDigest::of(&token);
@@ -82,13 +86,8 @@ pub(crate) async fn logout(calls: &Calls, call: &HttpCall) -> Result<Reply, Faul
     Ok(Reply::ok())
 }
 
-/// The user and the digest that the password fits, if phone and password do. Failures alone are counted, of the phone and of the caller's address.
-async fn check(
-    calls: &Calls,
-    call: &HttpCall,
-    phone: &str,
-    password: &str,
-) -> Result<(UserId, String), Fault> {
+/// The user whose password it is, if phone and password do. Failures alone are counted, of the phone and of the caller's address.
+async fn check(calls: &Calls, call: &HttpCall, phone: &str, password: &str) -> Result<Known, Fault> {
     let peer = call.peer.to_string();
     calls.check_failures("peer", &peer).await?;
     // A phone or password that nobody can have is not looked up, nor counted under a key of any length.
@@ -99,7 +98,7 @@ async fn check(
     } else {
         None
     };
-    let digest = known.as_ref().map(|(_, digest)| digest.as_str());
+    let digest = known.as_ref().map(|known| known.digest.as_str());
     // Cut, as digesting takes time with the length and a right one is no longer.
     let tried = if possible { password } else { "" };
     if calls.hashers.is(tried, digest).await?

@@ -7,9 +7,11 @@
 //! | [`door`] | which node a client is sent to |
 //! | [`profile`] | registering and changing a user |
 //! | [`entry`] | login, reconnect, failed, logout |
+//! | [`operator`] | what operators do with accounts |
 
 mod door;
 mod entry;
+pub mod operator;
 mod password;
 mod profile;
 mod rules;

@@ -72,6 +72,17 @@ impl Directory {
         }
     }
 
+    /// Reads the epoch without making one.
+    pub(super) async fn read_epoch(&self) -> Result<(), Unreachable> {
+        let start = self.link().start().ok_or(Unreachable::Down)?;
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("GET").arg(self.key(EPOCH));
+        let (epoch,): (Option<String>,) = self.link().send(&pipeline).await?;
+        let epoch = epoch.filter(|epoch| is_of(epoch, &start));
+        *self.inner.epoch.write().unwrap_or_else(PoisonError::into_inner) = epoch;
+        Ok(())
+    }
+
     /// One look: makes the epoch where there is none, and sets or removes the marker.
     async fn look(&self, live: &[NodeInfo], settled: bool) -> Result<Option<String>, Unreachable> {
         let start = self.link().start().ok_or(Unreachable::Down)?;

@@ -39,6 +39,9 @@ pub use tokens::Client;
 
 use crate::config::WorkerConfig;
 
+/// What the names of keys begin with, behind the prefix; counters are left out.
+const KINDS: [&str; 4] = ["client_", "route_", "offline_", "im_"];
+
 /// Redis, shared by everything in this worker.
 #[derive(Debug, Clone)]
 pub struct Directory {
@@ -82,6 +85,52 @@ impl Directory {
     /// Whether Redis is connected now.
     pub fn is_up(&self) -> bool {
         self.inner.link.is_up()
+    }
+
+    /// For a tool, which is no worker and keeps nothing whole: connects, reads the epoch once, so that routes can be
+    /// read, and stays connected until `ended`. Whether Redis answered within `patience`.
+    pub async fn attach(&self, patience: Duration, ended: &tokio_util::sync::CancellationToken) -> bool {
+        let (this, token) = (self.clone(), ended.clone());
+        tokio::spawn(async move { this.link().keep(&token).await });
+        let connected = async {
+            while !self.is_up() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(patience, connected).await.is_err() {
+            return false;
+        }
+        self.read_epoch().await.is_ok()
+    }
+
+    /// Removes every key of this system; how many. Redis is as if it had been wiped, then.
+    ///
+    /// # Errors
+    /// [`Unreachable`]: some may be gone.
+    pub async fn wipe(&self) -> Result<u64, Unreachable> {
+        let mut gone = 0;
+        for kind in KINDS {
+            let pattern = format!("{}{kind}*", self.inner.prefix);
+            let mut cursor = "0".to_owned();
+            loop {
+                let mut pipeline = redis::Pipeline::new();
+                pipeline.cmd("SCAN").arg(&cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(1000);
+                let ((next, keys),): ((String, Vec<String>),) = self.link().send(&pipeline).await?;
+                if !keys.is_empty() {
+                    let mut pipeline = redis::Pipeline::with_capacity(keys.len());
+                    for key in &keys {
+                        pipeline.cmd("UNLINK").arg(key).ignore();
+                    }
+                    self.link().send::<()>(&pipeline).await?;
+                    gone += keys.len() as u64;
+                }
+                cursor = next;
+                if cursor == "0" {
+                    break;
+                }
+            }
+        }
+        Ok(gone)
     }
 
     fn key(&self, name: &str) -> String {

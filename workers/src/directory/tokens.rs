@@ -87,6 +87,17 @@ impl Directory {
         }
     }
 
+    /// Forgets revoked tokens now, or says that they may stay cached until their entries end.
+    ///
+    /// # Errors
+    /// [`Unreachable`].
+    pub async fn forget_clients(&self, digests: &[TokenDigest]) -> Result<(), Unreachable> {
+        if digests.is_empty() {
+            return Ok(());
+        }
+        self.delete_clients(digests).await
+    }
+
     /// Once more for those that could not be dropped.
     pub(super) async fn drop_tokens_again(&self) {
         let waiting: Vec<TokenDigest> =

@@ -203,7 +203,7 @@ impl Committer {
         let settings = [
             ("idle_session_timeout", hung.clone()),
             ("idle_in_transaction_session_timeout", hung),
-            ("application_name", "simple-im-committer".to_owned()),
+            ("application_name", format!("simple-im-committer {}", config.worker.name)),
         ];
         let (client, _driven) = store::connect_with(&config.postgres, &settings).await?;
         let class = ownership::lock_class(&config.nats.prefix, &config.postgres.schema);

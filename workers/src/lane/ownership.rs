@@ -71,6 +71,14 @@ pub async fn renounce(client: &Client, class: i32) -> Result<(), Error> {
     client.execute("SELECT pg_advisory_unlock_shared($1, $2)", &[&class, &PRESENCE]).await.map(drop)
 }
 
+/// Whether no committer is there; then none can begin while this session lives.
+///
+/// # Errors
+/// The session's.
+pub async fn try_alone(client: &Client, class: i32) -> Result<bool, Error> {
+    Ok(client.query_one("SELECT pg_try_advisory_lock($1, $2)", &[&class, &PRESENCE]).await?.get(0))
+}
+
 /// Reads the locks; also this session's sign of life towards `idle_session_timeout`.
 ///
 /// # Errors

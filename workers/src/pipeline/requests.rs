@@ -16,7 +16,7 @@ use crate::{
     contact, group,
     store::{
         Session, StoreError,
-        chunk::messages::{self, Digest, NewRow},
+        chunk::messages::{self, Digest, NewRow, Stands},
         chunk::{groups, requests},
         rows,
     },
@@ -93,9 +93,11 @@ impl Desk<'_> {
             version_sender: versions.map(|(mine, _)| mine),
             version_target: versions.map(|(_, theirs)| theirs),
         };
-        let seqs = messages::insert(self.session, &[row]).await?;
-        let seq = *seqs.first().ok_or_else(|| ChunkError::Broken("an insert gave no seq".to_owned()))?;
-        if seq == Seq(1) {
+        let inserted = messages::insert(self.session, &[row]).await?;
+        let Some(&Stands { seq, first }) = inserted.first() else {
+            return Err(ChunkError::Broken("an insert gave no seq".to_owned()));
+        };
+        if first {
             messages::participate(self.session, &texts::participants(conversation)).await?;
         }
         Ok(seq)

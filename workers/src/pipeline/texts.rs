@@ -12,7 +12,7 @@ use crate::{
     message::{self, Verdict},
     store::{
         Session,
-        chunk::messages::{self, Digest, NewRow, Participant},
+        chunk::messages::{self, Digest, NewRow, Participant, Stands},
         rows,
     },
 };
@@ -141,12 +141,12 @@ async fn insert(
         return Ok(());
     }
     let rows: Vec<NewRow<'_>> = new.iter().map(|n| row(&texts[*n])).collect();
-    let seqs = messages::insert(session, &rows).await?;
+    let inserted = messages::insert(session, &rows).await?;
     let mut begun = Vec::new();
-    for (n, seq) in new.iter().zip(seqs) {
+    for (n, Stands { seq, first }) in new.iter().zip(inserted) {
         let text = &texts[*n];
         standing[*n] = Some(Standing { seq, ts: text.frame.ts, outcome: Outcome::Stored });
-        if seq == Seq(1) {
+        if first {
             begun.extend(participants(text.conversation));
         }
     }

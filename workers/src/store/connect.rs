@@ -62,6 +62,11 @@ pub(super) fn settings(
     let (connect, hung) = (postgres.connect_seconds.get(), postgres.hung_seconds.get());
     let mut options = format!("-c search_path={}", postgres.schema);
     for (key, value) in session {
+        // Among the options a space would end it, and what the driver sends of itself would win.
+        if *key == "application_name" {
+            driver.application_name(value);
+            continue;
+        }
         options.push_str(&format!(" -c {key}={value}"));
     }
     if let Some(given) = driver.get_options() {

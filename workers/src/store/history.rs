@@ -12,6 +12,7 @@ const PAGE: &str = "SELECT m.conv, m.seq, m.sender, m.ts, m.kind, m.want, m.devi
 FROM participants p CROSS JOIN LATERAL (
     SELECT m.* FROM messages m
     WHERE m.conv = p.conv AND m.seq >= p.from_seq AND m.seq <= coalesce(p.to_seq, 9223372036854775807) AND m.seq < $3
+      AND m.kind >= 0
     ORDER BY m.seq DESC LIMIT $4) m
 WHERE p.user_id = $1 AND p.conv = $2
 ORDER BY m.seq DESC LIMIT $4";
@@ -25,13 +26,14 @@ FROM (SELECT conv, max(from_seq) AS from_seq, bool_or(to_seq IS NULL) AS open,
              CASE WHEN bool_or(to_seq IS NULL) THEN 9223372036854775807 ELSE max(to_seq) END AS to_seq
       FROM participants WHERE user_id = $1 AND conv > $2 GROUP BY conv ORDER BY conv) p
 CROSS JOIN LATERAL (SELECT m.* FROM messages m
-                    WHERE m.conv = p.conv AND m.seq BETWEEN p.from_seq AND p.to_seq ORDER BY m.seq DESC LIMIT 1) m
+                    WHERE m.conv = p.conv AND m.seq BETWEEN p.from_seq AND p.to_seq AND m.kind >= 0
+                    ORDER BY m.seq DESC LIMIT 1) m
 LEFT JOIN reads r ON r.user_id = $1 AND r.conv = p.conv
 CROSS JOIN LATERAL (
     SELECT count(*) AS unread FROM (
         SELECT 1 FROM messages n
         WHERE n.conv = p.conv AND n.seq > greatest(coalesce(r.seq, 0), p.from_seq - 1) AND n.seq <= p.to_seq
-          AND n.sender <> $1
+          AND n.sender <> $1 AND n.kind >= 0
         ORDER BY n.seq LIMIT 1000) counted) u
 ORDER BY p.conv LIMIT $3";
 

@@ -23,7 +23,7 @@ macro_rules! migrations {
 }
 
 /// Every migration, in order.
-const MIGRATIONS: &[Migration] = migrations![1 "0001_accounts", 2 "0002_relations", 3 "0003_messages", 4 "0004_lanes", 5 "0005_conservation", 6 "0006_receipts"];
+const MIGRATIONS: &[Migration] = migrations![1 "0001_accounts", 2 "0002_relations", 3 "0003_messages", 4 "0004_lanes", 5 "0005_conservation", 6 "0006_receipts", 7 "0007_admin", 8 "0008_upkeep"];
 
 /// The newest migration that this binary knows.
 pub fn newest() -> i32 {
@@ -70,6 +70,27 @@ pub async fn migrate(postgres: &config::Postgres) -> Result<Vec<Applied>, StoreE
         applied.push(Applied { version: migration.version, name: migration.name });
     }
     Ok(applied)
+}
+
+/// Whether the schema is the one that this binary knows; for tools, which change no schema.
+///
+/// # Errors
+/// [`StoreError::Newer`] or [`StoreError::Older`]; otherwise as the connection.
+pub async fn check(postgres: &config::Postgres) -> Result<(), StoreError> {
+    let (client, _driven) = connect_one(postgres).await?;
+    let exists = client.query_one("SELECT to_regclass('schema_migrations') IS NOT NULL", &[]).await?;
+    let found = if exists.get(0) {
+        client.query_one("SELECT coalesce(max(version), 0) FROM schema_migrations", &[]).await?.get(0)
+    } else {
+        0
+    };
+    let known = MIGRATIONS.last().map_or(0, |last| last.version);
+    let schema = postgres.schema.clone();
+    match found {
+        found if found > known => Err(StoreError::Newer { schema, found, known }),
+        found if found < known => Err(StoreError::Older { schema, found, known }),
+        _ => Ok(()),
+    }
 }
 
 /// Makes the schema and the table of migrations where they are missing; gives the newest version applied, or 0.

@@ -9,8 +9,10 @@
 //! | [`users`], [`tokens`], [`logins`] | accounts, tokens, devices |
 //! | [`cursors`], [`owed`], [`pages`] | what devices have acknowledged, what they are owed, what `/offline` has shown |
 //! | [`figures`] | what PostgreSQL says of itself |
+//! | [`admin`] | what operators ask and change |
 //! | [`history`], [`lists`] | what the HTTP API shows of conversations, contacts and groups |
 
+pub mod admin;
 pub mod chunk;
 pub mod connect;
 pub mod cursors;
@@ -30,7 +32,7 @@ pub mod users;
 
 pub use connect::{connect_one, connect_with};
 pub use figures::{Figures, figures};
-pub use migrate::{Applied, migrate};
+pub use migrate::{Applied, check, migrate};
 pub use pool::{Lease, Pool};
 pub use session::{Session, Tx};
 
@@ -80,6 +82,16 @@ pub enum StoreError {
         /// The newest one this binary has.
         known: i32,
     },
+    /// The schema has not been migrated to what this binary needs.
+    #[error("schema {schema} is at migration {found}, expected {known}: run `simple-im migrate` first")]
+    Older {
+        /// Which schema.
+        schema: String,
+        /// Its newest migration; 0: none.
+        found: i32,
+        /// The newest one this binary has.
+        known: i32,
+    },
     /// A row holds what this binary cannot read.
     #[error("a row of {table}: expected {expected}, found {found}")]
     Row {
@@ -101,7 +113,7 @@ impl StoreError {
                 Some(code) => passing(code),
                 None => true,
             },
-            Self::Settings { .. } | Self::Newer { .. } | Self::Row { .. } => false,
+            Self::Settings { .. } | Self::Newer { .. } | Self::Older { .. } | Self::Row { .. } => false,
         }
     }
 

@@ -27,7 +27,7 @@ CROSS JOIN LATERAL (
         WHERE m.conv = p.conv
           AND m.seq > greatest(coalesce(c.seq, 0), coalesce((g.after ->> p.conv)::bigint, 0), p.from_seq - 1)
           AND m.seq <= coalesce(p.to_seq, 9223372036854775807)
-          AND NOT (m.sender = r.user_id AND m.device = r.device)
+          AND NOT (m.sender = r.user_id AND m.device = r.device) AND m.kind >= 0
         ORDER BY m.seq LIMIT r.wanted) m
     WHERE p.user_id = r.user_id
     ORDER BY p.conv, p.from_seq, m.seq
@@ -41,7 +41,8 @@ macro_rules! furthest {
     ($user:literal) => {
         concat!(
             "SELECT p.conv, coalesce(
-    (SELECT m.seq - 1 FROM messages m WHERE m.conv = p.conv AND m.seq > coalesce(k.seq, 0) AND m.sender <> ",
+    (SELECT m.seq - 1 FROM messages m WHERE m.conv = p.conv AND m.seq > coalesce(k.seq, 0) AND m.kind >= 0
+       AND m.sender <> ",
             $user,
             " ORDER BY m.seq LIMIT 1),
     (SELECT m.seq FROM messages m WHERE m.conv = p.conv AND m.seq > coalesce(k.seq, 0) ORDER BY m.seq DESC LIMIT 1),

@@ -13,6 +13,9 @@ use super::StoreError;
 
 /// `kind` of a text.
 pub const TEXT: i16 = 0;
+/// Below 0: nothing that anybody is shown, owed or counted; only its `seq` matters, from which its conversation goes on.
+/// Whoever reads rows of `messages` leaves them out. This one is made where a backup was restored.
+pub const GAP: i16 = -1;
 const ADD_CONTACT: i16 = 1;
 const ACCEPT_CONTACT: i16 = 2;
 const DECLINE_CONTACT: i16 = 3;

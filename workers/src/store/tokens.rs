@@ -17,9 +17,10 @@ use super::{
 const KEPT: i64 = 50;
 
 const CHECK: &str = "SELECT user_id, device FROM sessions WHERE digest = $1";
-/// Not for a password that was changed meanwhile: that change has ended the tokens there were.
+/// Not for a password that was changed, or an account that was disabled, meanwhile: that has ended the tokens there were.
 const CREATE: &str = "INSERT INTO sessions (digest, user_id, device)
-SELECT $1, id, $3 FROM users WHERE id = $2 AND password = $4 FOR SHARE";
+SELECT $1, id, $3 FROM users WHERE id = $2 AND password = $4 AND disabled_at IS NULL FOR SHARE";
+const DISABLED: &str = "SELECT 1 FROM users WHERE id = $1 AND password = $2 AND disabled_at IS NOT NULL";
 const TRIM: &str = "DELETE FROM sessions WHERE digest IN (
     SELECT digest FROM sessions WHERE user_id = $1 AND device IS NOT DISTINCT FROM $2
     ORDER BY created_at DESC, digest OFFSET $3)
@@ -33,6 +34,11 @@ WHERE user_id = $1 AND digest <> $2 RETURNING device, session";
 const END: &str = "UPDATE devices d SET session = nextval('session_numbers'), digest = NULL
 FROM (SELECT session FROM devices WHERE user_id = $1 AND device = $2 AND digest = $3 FOR UPDATE) was
 WHERE d.user_id = $1 AND d.device = $2 RETURNING d.session, was.session";
+
+const REVOKE_ALL: &str =
+    "DELETE FROM sessions WHERE user_id = $1 AND ($2::text IS NULL OR device = $2) RETURNING digest";
+const END_ALL: &str = "UPDATE devices SET session = nextval('session_numbers'), digest = NULL
+WHERE user_id = $1 AND ($2::text IS NULL OR device = $2) RETURNING device, session";
 
 /// Whose a token is, and the device it is bound to.
 pub type Holder = (UserId, Option<Device>);
@@ -68,12 +74,17 @@ pub async fn create(
             return Ok(Err(refused));
         }
         if tx.execute(CREATE, &[&digest.as_str(), &user.0, &name, &password]).await? == 0 {
-            return Ok(Err((Code::Credentials, "phone or password do not fit".to_owned())));
+            let disabled = !tx.query(DISABLED, &[&user.0, &password]).await?.is_empty();
+            return Ok(Err(if disabled { super::users::disabled() } else { do_not_fit() }));
         }
         let gone = tx.query(TRIM, &[&user.0, &name, &KEPT]).await?;
         tx.commit().await?;
         Ok(Ok(gone.iter().filter_map(digest_of).collect()))
     })
+}
+
+fn do_not_fit() -> (Code, String) {
+    (Code::Credentials, "phone or password do not fit".to_owned())
 }
 
 /// A device whose newest connection was made with a token that is now gone.
@@ -111,7 +122,7 @@ async fn revoke_in(tx: &Tx<'_>, digest: &TokenDigest) -> Result<Option<EndedSess
     Ok(numbers.map(|(below, session)| EndedSession { device, session, below }))
 }
 
-/// What a changed password has ended.
+/// What a changed password, or an operator, has ended.
 #[derive(Debug, Default)]
 pub struct Ended {
     /// Tokens; they are gone.
@@ -134,7 +145,22 @@ pub(super) async fn revoke_others(
     Ok(Ended { tokens, devices: rows.iter().map(below).collect::<Result<_, StoreError>>()? })
 }
 
-fn digest_of(row: &Row) -> Option<TokenDigest> {
+/// Ends every token of a user; with `device` those of that device alone. A token that no device has bound yet is no
+/// device's.
+pub(super) async fn revoke_all(
+    tx: &Tx<'_>,
+    user: UserId,
+    device: Option<&Device>,
+) -> Result<Ended, StoreError> {
+    let device = device.map(Device::as_str);
+    let rows = tx.query(REVOKE_ALL, &[&user.0, &device]).await?;
+    let tokens = rows.iter().filter_map(digest_of).collect();
+    let rows = tx.query(END_ALL, &[&user.0, &device]).await?;
+    let below = |row: &Row| Ok((rows::device(row.get(0))?, SessionNo(row.get(1))));
+    Ok(Ended { tokens, devices: rows.iter().map(below).collect::<Result<_, StoreError>>()? })
+}
+
+pub(super) fn digest_of(row: &Row) -> Option<TokenDigest> {
     TokenDigest::try_from(row.get::<_, String>(0)).ok()
 }
 

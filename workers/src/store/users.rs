@@ -1,6 +1,9 @@
 //! Users: who they are and what proves it.
 
-use shared::ids::{TokenDigest, UserId};
+use shared::{
+    command::Code,
+    ids::{TokenDigest, UserId},
+};
 use tokio_postgres::Row;
 
 use super::{
@@ -10,7 +13,7 @@ use super::{
 
 const CREATE: &str = "INSERT INTO users (phone, name, avatar, password) VALUES ($1, $2, $3, $4)
 ON CONFLICT (phone) DO NOTHING RETURNING id";
-const PASSWORD_BY_PHONE: &str = "SELECT id, password FROM users WHERE phone = $1";
+const PASSWORD_BY_PHONE: &str = "SELECT id, password, disabled_at IS NOT NULL FROM users WHERE phone = $1";
 const PASSWORD_BY_ID: &str = "SELECT id, password FROM users WHERE id = $1";
 const BY_PHONE: &str = "SELECT id, phone, name, avatar FROM users WHERE phone = $1";
 const BY_ID: &str = "SELECT id, phone, name, avatar FROM users WHERE id = $1";
@@ -43,13 +46,29 @@ pub async fn create(
     Ok(row.map(|row| UserId(row.get(0))))
 }
 
-/// The user with this phone, and the digest of its password.
+/// What a login by phone and password is decided with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// Who it is.
+    pub user: UserId,
+    /// The digest of its password.
+    pub digest: String,
+    /// Whether an operator has shut the account.
+    pub disabled: bool,
+}
+
+/// The user with this phone.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn password_by_phone(pool: &Pool, phone: &str) -> Result<Option<(UserId, String)>, StoreError> {
+pub async fn password_by_phone(pool: &Pool, phone: &str) -> Result<Option<Known>, StoreError> {
     let row = pool.get().await?.query_opt(PASSWORD_BY_PHONE, &[&phone]).await?;
-    Ok(row.map(|row| (UserId(row.get(0)), row.get(1))))
+    Ok(row.map(|row| Known { user: UserId(row.get(0)), digest: row.get(1), disabled: row.get(2) }))
+}
+
+/// The refusal of a login to a disabled account; only for who knows its password.
+pub fn disabled() -> (Code, String) {
+    (Code::Forbidden, "this account is disabled".to_owned())
 }
 
 /// The digest of this user's password.

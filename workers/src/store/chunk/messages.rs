@@ -11,22 +11,25 @@ use crate::store::{
     lanes::{self, Mark},
 };
 
-/// Continues every conversation from its newest row. `$1` are the distinct conversations; each row names its own by
-/// place in `$1` and carries its rank in it. The array of heads is computed once, so that no join is left to a planner
-/// that cannot see how long the arrays are.
+/// Continues every conversation from its newest row, or begins it: at 1, or, where a backup was restored, direct ones above
+/// what clients may have seen. `$1` are the distinct conversations; each row names its own by place in `$1` and carries its
+/// rank in it. The array of heads is computed once, so that no join is left to a planner that cannot see how long the
+/// arrays are. A head that is not above 0 is that of a conversation that begins, and its distance to 0 is the floor, which
+/// is looked up for none but those: rows pay for it with one `abs`.
 macro_rules! inserting {
     ($($more:literal)?) => {
         concat!(
             "
 WITH heads AS MATERIALIZED (
-    SELECT array_agg(coalesce(newest.seq, 0) ORDER BY c.place) AS seqs
+    SELECT array_agg(coalesce(newest.seq, CASE WHEN c.conv LIKE 'dm:%' THEN -(SELECT floor FROM numbering) ELSE 0 END)
+                     ORDER BY c.place) AS seqs
     FROM unnest($1::text[]) WITH ORDINALITY AS c(conv, place)
     LEFT JOIN LATERAL (
         SELECT m.seq FROM messages m WHERE m.conv = c.conv ORDER BY m.seq DESC LIMIT 1
     ) newest ON true
 ), added AS (
     INSERT INTO messages (conv, seq, sender, ts, kind, want, device, id, content, digest, version_sender, version_target)
-    SELECT r.conv, ((SELECT seqs FROM heads))[r.place] + r.rank, r.sender, r.ts, r.kind, r.want, r.device, r.id,
+    SELECT r.conv, abs(((SELECT seqs FROM heads))[r.place]) + r.rank, r.sender, r.ts, r.kind, r.want, r.device, r.id,
            r.content, r.digest, r.version_sender, r.version_target
     FROM unnest($2::text[], $3::int4[], $4::int8[], $5::int8[], $6::int8[], $7::int2[], $8::int2[], $9::text[],
                 $10::text[], $11::text[], $12::bytea[], $13::int8[], $14::int8[])
@@ -48,7 +51,7 @@ const INSERT_ALL: &str = inserting!(
     INSERT INTO participants (user_id, conv, from_seq, to_seq, group_id)
     SELECT p.user_id, ($1::text[])[p.place], 1, NULL, NULL
     FROM unnest($15::int8[], $16::int4[]) AS p(user_id, place)
-    WHERE ((SELECT seqs FROM heads))[p.place] = 0
+    WHERE ((SELECT seqs FROM heads))[p.place] <= 0
     ON CONFLICT (user_id, conv, from_seq) DO NOTHING
 ), marked AS (
     INSERT INTO lanes (lane, stream, committed, stored, duplicate, refused, dead)
@@ -94,15 +97,24 @@ pub struct NewRow<'a> {
 /// What makes a retry recognisable.
 pub type Digest = [u8; 16];
 
-/// Inserts rows in their order and says at which `seq` each came to stand.
+/// Where an inserted row came to stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stands {
+    /// Its number.
+    pub seq: Seq,
+    /// It is the conversation's first.
+    pub first: bool,
+}
+
+/// Inserts rows in their order and says where each came to stand.
 ///
 /// # Errors
 /// The session's. [`is_duplicate`] tells the one that means "one of these is stored already".
-pub async fn insert(session: &Session, rows: &[NewRow<'_>]) -> Result<Vec<Seq>, StoreError> {
+pub async fn insert(session: &Session, rows: &[NewRow<'_>]) -> Result<Vec<Stands>, StoreError> {
     let places = Places::of(rows);
     let columns = Columns::of(rows, &places);
     let found = session.query(INSERT, &columns.params()).await?;
-    Ok(places.seqs(&found))
+    Ok(places.stands(&found))
 }
 
 /// [`insert`], [`participate`] and [`lanes::mark`] as one transaction of its own. `may_begin` says whether a direct
@@ -136,7 +148,7 @@ pub async fn insert_all(
     params.extend([&users as &(dyn ToSql + Sync), &at]);
     params.extend(marks.params());
     let found = session.query(INSERT_ALL, &params).await?;
-    Ok(places.seqs(&found))
+    Ok(places.stands(&found).into_iter().map(|stands| stands.seq).collect())
 }
 
 /// The distinct conversations of a set of rows, and each row's place among its own's.
@@ -165,13 +177,13 @@ impl Places {
     }
 
     /// From the conversations' newest before them, as the statement gives them.
-    fn seqs(&self, found: &[Row]) -> Vec<Seq> {
-        let before: Vec<i64> = found.first().map(|row| row.get(0)).unwrap_or_default();
-        self.place
-            .iter()
-            .zip(&self.rank)
-            .map(|(place, rank)| Seq(before[*place as usize - 1] + rank))
-            .collect()
+    fn stands(&self, found: &[Row]) -> Vec<Stands> {
+        let heads: Vec<i64> = found.first().map(|row| row.get(0)).unwrap_or_default();
+        let stands = |(place, rank): (&i32, &i64)| {
+            let head = heads[*place as usize - 1];
+            Stands { seq: Seq(head.abs() + rank), first: head <= 0 && *rank == 1 }
+        };
+        self.place.iter().zip(&self.rank).map(stands).collect()
     }
 }
 
