@@ -244,7 +244,7 @@ fn code(end: End) -> CloseCode {
         End::BadStream => CloseCode::Protocol,
         End::Closed(Close::Replaced) => CloseCode::Library(4001),
         End::Closed(Close::Revoked) => CloseCode::Library(4002),
-        End::Closed(Close::Drain) => CloseCode::Away,
+        End::Closed(Close::Drain | Close::Kicked) => CloseCode::Away,
         End::Closed(Close::Wiped) => CloseCode::Restart,
     }
 }

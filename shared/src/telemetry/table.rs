@@ -151,7 +151,6 @@ metrics! {
     EdgeRpcSeconds = Edge Histogram "im_edge_rpc_seconds" ["call": OPEN] "From a call to a worker to its answer, retries included.";
     EdgeHttpRequests = Edge Counter "im_edge_http_requests_total" ["route": OPEN, "status": OPEN] "HTTP requests.";
     EdgeHttpSeconds = Edge Histogram "im_edge_http_seconds" ["route": OPEN] "From an HTTP request to its answer.";
-    EdgeDraining = Edge Gauge "im_edge_draining" [] "1 once the node has been asked to stop.";
     EdgeMoves = Edge Counter "im_edge_moves_total" [] "Sessions told to move to another node.";
     EdgeHttpConnectionsLimit = Edge Gauge "im_edge_http_connections_limit" [] "The most HTTP connections at a time.";
     EdgeHttpConnections = Edge Gauge "im_edge_http_connections" [] "Open HTTP connections.";
