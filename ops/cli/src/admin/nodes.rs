@@ -129,6 +129,8 @@ mod tests {
                 epoch: None,
                 version: String::new(),
                 started: 0,
+                gone: false,
+                speaks: shared::contract::Speaks::this(),
             };
             (node, beat)
         };
