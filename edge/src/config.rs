@@ -55,6 +55,10 @@ pub const RULES: &[Rule] = &[
     Rule::range("node.lease_ms", 10, 60_000),
     Rule::at_most("node.heartbeat_ms", "node.lease_ms"),
     Rule::range("node.cursor_ms", 10, 60_000),
+    Rule::range("drain.notice_ms", 0, 600_000),
+    Rule::range("drain.pace", 1, 1_000_000),
+    Rule::range("drain.grace_ms", 0, 600_000),
+    Rule::range("drain.deadline_seconds", 1, 3600),
     Rule::log_filter("log.filter"),
     Rule::one_of("log.format", &["text", "json"]),
 ];
@@ -69,6 +73,7 @@ pub struct EdgeConfig {
     pub publisher: Publisher,
     pub rpc: Rpc,
     pub node: Node,
+    pub drain: Drain,
     pub log: LogConfig,
 }
 
@@ -147,6 +152,16 @@ pub struct Node {
     pub heartbeat_ms: Millis,
     pub lease_ms: Millis,
     pub cursor_ms: Millis,
+}
+
+/// `[drain]`: the ordered end.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "default.toml explains each")]
+pub struct Drain {
+    pub notice_ms: Millis,
+    pub pace: u32,
+    pub grace_ms: Millis,
+    pub deadline_seconds: Seconds,
 }
 
 fn is_proxies(text: &str) -> bool {

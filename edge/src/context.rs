@@ -1,15 +1,13 @@
 //! What every session of a node shares.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
 use shared::{ids::NodeId, message::parse, subject::Subjects};
 
 use crate::{
     calls::{Calls, ask::Ask, backlogs::Backlogs, logins::Logins, notes::Notes},
     config::{EdgeConfig, Limits},
+    drain::Drain,
     metric::Metrics,
     node::epoch::Epochs,
     publisher::{Publisher, Settings, sink::Sink},
@@ -42,8 +40,8 @@ pub struct Context {
     pub metrics: Metrics,
     /// Backlog reads among them.
     pub backlogs: Backlogs,
-    /// Whether it takes no new sessions.
-    pub draining: AtomicBool,
+    /// Its end, and how to ask for it.
+    pub drain: Drain,
 }
 
 /// Where accepted frames and questions to the workers go: the broker in earnest.
@@ -83,13 +81,13 @@ impl Context {
             notes: Notes::new(metrics.clone()),
             epochs: Epochs::default(),
             metrics,
-            draining: AtomicBool::new(false),
+            drain: Drain::new(vital.shutdown()),
         }
     }
 
     /// Whether it takes no new sessions.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.drain.refuses()
     }
 
     /// Every session is to read its backlog.

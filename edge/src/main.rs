@@ -34,18 +34,18 @@ async fn run(config: EdgeConfig) -> anyhow::Result<()> {
     telemetry::init_log(&config.log)?;
     telemetry::install(telemetry::Part::Edge)?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let shutdown = CancellationToken::new();
-    let running = edge::start(config, shutdown.clone()).await?;
+    let running = edge::start(config, CancellationToken::new()).await?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        // An operator's word.
+        () = running.drain.begun() => {}
         // Not drained: sessions continue elsewhere sooner, and workers do not wait for confirmations meanwhile.
         task = running.ended_unasked() => {
             anyhow::bail!("expected the {task} task to run until the shutdown, found it ended; this process ends, to be started again")
         }
     }
-    tracing::info!("asked to stop: sessions are closed, what they sent goes to the broker first");
-    shutdown.cancel();
+    running.drain.begin("a signal");
     for straggler in running.join().await.stragglers {
         tracing::warn!(straggler, "did not end in time");
     }

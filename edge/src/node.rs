@@ -17,6 +17,7 @@ use std::{
 
 use bytes::Bytes;
 use shared::{
+    contract::Speaks,
     ids::{InvalidId, NodeId},
     rpc::{self, Heartbeat, HeartbeatReply},
     subject::Subjects,
@@ -55,15 +56,19 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// Beats every `interval` until `shutdown`. Without an answer for `lease`, or with the broker lost in between,
+    /// Beats every `interval` until `shutdown`, at once when the node begins to drain, and once more at the end, to say that
+    /// it is gone. Without an answer for `lease`, or with the broker lost in between,
     /// deliveries may have been missed: once an answer comes, every session reads its backlog.
     pub async fn run(mut self, interval: Duration, lease: Duration, shutdown: CancellationToken) {
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut state = State { seen: *self.link.borrow(), answered: Instant::now(), missed: None };
+        let (drain, mut told) = (self.context.drain.clone(), false);
         loop {
             tokio::select! {
-                () = shutdown.cancelled() => return,
+                () = shutdown.cancelled() => return self.farewell(lease).await,
+                // Whoever hands out addresses is to know it now.
+                () = drain.begun(), if !told => told = true,
                 // A change of the link is looked at without waiting for the next tick.
                 changed = self.link.changed() => if changed.is_err() { return },
                 _ = ticks.tick() => {}
@@ -74,7 +79,7 @@ impl Pulse {
                 self.ready.unmet("expected a connection to NATS, found none");
                 continue;
             }
-            match self.beat(lease).await {
+            match self.beat(lease, false).await {
                 Ok(reply) => self.answered(&mut state, reply, lease),
                 Err(error) => {
                     tracing::debug!(%error, "a heartbeat has no answer");
@@ -90,6 +95,15 @@ impl Pulse {
         }
     }
 
+    /// Workers wait for no confirmation of a node that is gone, and need not find out by its silence.
+    async fn farewell(&self, lease: Duration) {
+        if self.link.borrow().up
+            && let Err(error) = self.beat(lease, true).await
+        {
+            tracing::debug!(%error, "the workers find out by silence that this node is gone");
+        }
+    }
+
     fn link_changed(&self, state: &mut State, link: Link) {
         telemetry::set(Metric::EdgeBrokerConnected, &[], f64::from(u8::from(link.up)));
         if link.lost != state.seen.lost {
@@ -101,15 +115,17 @@ impl Pulse {
         state.seen = link;
     }
 
-    async fn beat(&self, lease: Duration) -> Result<HeartbeatReply, CallError> {
+    async fn beat(&self, lease: Duration, gone: bool) -> Result<HeartbeatReply, CallError> {
         let context = &self.context;
         let beat = Heartbeat {
             node: context.node.clone(),
             server: self.server.clone(),
             port: self.port,
             sessions: context.registry.len() as u64,
-            draining: context.is_draining(),
+            draining: context.drain.has_begun(),
             epoch: context.epochs.registered(),
+            gone,
+            speaks: Speaks::this(),
         };
         let (began, subject) = (Instant::now(), self.subjects.heartbeat(&context.node));
         let reply =
@@ -136,10 +152,11 @@ impl Pulse {
         if let Some(epoch) = reply.epoch {
             self.context.epochs.seen(epoch);
         }
-        if self.context.is_draining() {
-            self.ready.unmet("expected a node that takes sessions, found it draining");
-        } else {
-            self.ready.set(true);
+        match reply.speaks.misfit() {
+            Some(why) => {
+                self.ready.unmet(&format!("a worker answers that this node cannot work with: {why}"))
+            }
+            None => self.ready.set(true),
         }
     }
 }

@@ -8,12 +8,15 @@ use shared::telemetry::{self, Condition};
 pub struct Readiness {
     process: telemetry::Readiness,
     workers: Condition,
+    stays: Condition,
 }
 
 impl Default for Readiness {
     fn default() -> Self {
         let process = telemetry::Readiness::new();
-        Self { workers: process.condition("workers"), process }
+        let stays = process.condition("drain");
+        stays.met();
+        Self { workers: process.condition("workers"), stays, process }
     }
 }
 
@@ -35,6 +38,11 @@ impl Readiness {
     /// Says that it cannot, and why.
     pub fn unmet(&self, reason: &str) {
         self.workers.unmet(reason);
+    }
+
+    /// Says that it drains: it can serve no new session any more, whatever else becomes of it.
+    pub fn draining(&self) {
+        self.stays.unmet("expected a node that takes sessions, found it draining");
     }
 
     /// The same, for the process's own port.

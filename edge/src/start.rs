@@ -1,10 +1,6 @@
 //! Putting a node together: listeners, the broker, the tasks, and their ordered end.
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use futures::future::{BoxFuture, FutureExt};
 use shared::{
@@ -22,7 +18,7 @@ use crate::{
     config::EdgeConfig,
     context::{Context, Ways},
     deliver::Deliver,
-    drain::{DrainOutcome, Draining},
+    drain::{Drain, DrainOutcome, Draining},
     http::{HttpState, describe, limits::Limits as HttpLimits, origin::Origins, page, peer::Proxies},
     listener,
     node::{self, Pulse, epoch::Epochs, peers, seen},
@@ -118,6 +114,8 @@ pub struct Running {
     pub metrics: SocketAddr,
     /// Whether it can serve.
     pub ready: Readiness,
+    /// How it is asked to end.
+    pub drain: Drain,
     vital: Vital,
     join: JoinHandle<DrainOutcome>,
 }
@@ -128,7 +126,7 @@ impl Running {
         self.vital.ended().await
     }
 
-    /// Until it has ended after `shutdown`, and what missed its deadline.
+    /// Until it has drained and ended, and what missed its deadline.
     pub async fn join(self) -> DrainOutcome {
         self.join
             .await
@@ -136,7 +134,7 @@ impl Running {
     }
 }
 
-/// Starts a node on the addresses of its configuration; it ends after `shutdown`.
+/// Starts a node on the addresses of its configuration; it drains and ends after `shutdown`, or after [`Drain::begin`].
 ///
 /// # Errors
 /// [`StartError`]: nothing runs then.
@@ -168,6 +166,7 @@ pub async fn start_on(
     let ready = Readiness::default();
 
     let (rest, notes_end) = (CancellationToken::new(), CancellationToken::new());
+    let (farewell, closing) = (CancellationToken::new(), CancellationToken::new());
     let notes = context.notes.clone().run(
         context.calls.clone(),
         node.clone(),
@@ -177,16 +176,18 @@ pub async fn start_on(
     let (peer_subjects, heartbeat) = (subjects.clone(), config.node.heartbeat_ms.get());
     let pulse =
         Pulse { context: context.clone(), subjects, server, port, ready: ready.clone(), link: broker.link() };
+    let drain = context.drain.clone();
+    let (asked, heard, own, away) = (drain.clone(), drain.heard(), node.clone(), rest.clone());
     let http = HttpState::new(context.clone(), http_limits(&config), ready.clone())
         .behind(Proxies::parse(&config.edge.trusted_proxies).unwrap_or_default())
         .with_origins(Origins::parse(&config.edge.origins).unwrap_or_default());
     let (door, arrivals) = listener::doors(&context);
     let (old, old_door, greeting) = (listeners.compat, door.clone(), config.edge.compat_greeting.clone());
-    let (old_context, old_shutdown) = (context.clone(), shutdown.clone());
+    let (old_context, old_closing) = (context.clone(), closing.clone());
     let originals = async move {
         match old {
-            Some(listener) => compat::run(listener, old_door, greeting, old_context, old_shutdown).await,
-            None => old_shutdown.cancelled().await,
+            Some(listener) => compat::run(listener, old_door, greeting, old_context, old_closing).await,
+            None => old_closing.cancelled().await,
         }
     };
     let sockets = WebSockets {
@@ -194,7 +195,7 @@ pub async fn start_on(
         door,
         origins: http.origins.clone(),
         proxies: http.proxies.clone(),
-        shutdown: shutdown.clone(),
+        shutdown: closing.clone(),
     };
     let http = http
         .with_routes(websocket::routes(sockets))
@@ -207,14 +208,14 @@ pub async fn start_on(
             tracing::error!(%error, "the metrics listener has ended");
         }
     };
-    let pulse = pulse.run(config.node.heartbeat_ms.get(), config.node.lease_ms.get(), rest.clone());
-    let accept = listener::run(listeners.tcp, arrivals, context.clone(), shutdown.clone());
+    let pulse = pulse.run(config.node.heartbeat_ms.get(), config.node.lease_ms.get(), farewell.clone());
+    let accept = listener::run(listeners.tcp, arrivals, context.clone(), closing.clone());
     let tasks: [(_, BoxFuture<'static, ()>); _] = [
-        ("deliveries", deliver.boxed()),
         ("heartbeat", pulse.boxed()),
+        ("deliveries", deliver.boxed()),
         ("registration", Epochs::run(context.clone(), rest.clone()).boxed()),
         ("seen", seen::run(context.clone(), rest.clone()).boxed()),
-        ("http", crate::http::serve(listeners.http, http, shutdown.clone()).boxed()),
+        ("http", crate::http::serve(listeners.http, http, closing.clone()).boxed()),
         ("originals", originals.boxed()),
         ("figures", figures.boxed()),
     ];
@@ -229,15 +230,24 @@ pub async fn start_on(
     telemetry::write_ready_file(&config.edge.ready_file, &written).map_err(StartError::ReadyFile)?;
     tracing::info!(%node, tcp = %addresses.tcp, http = %addresses.http, metrics = %addresses.metrics, "listening");
 
+    let (says, plan) = (ready.clone(), config.drain.clone());
     let join = tokio::spawn(async move {
-        shutdown.cancelled().await;
-        context.draining.store(true, Ordering::Relaxed);
-        let connections = accepting.await.unwrap_or_default();
-        let peers = match context.registry.is_empty() {
-            true => Vec::new(),
-            false => peers::find(broker.client(), &peer_subjects, &context.node, heartbeat).await,
+        asked.begun().await;
+        let client = broker.client().clone();
+        tokio::spawn(peers::watch(client, peer_subjects, own, heartbeat, heard, away));
+        let draining = Draining {
+            context,
+            ready: says,
+            plan,
+            accepting,
+            closing,
+            notes,
+            notes_end,
+            farewell,
+            rest,
+            tasks,
         };
-        let outcome = Draining { context, peers, connections, notes, notes_end, rest, tasks }.run().await;
+        let outcome = draining.run().await;
         // What is still in the client's own queue: confirmations of the last deliveries.
         broker.client().flush().await.ok();
         outcome
@@ -249,6 +259,7 @@ pub async fn start_on(
         compat: addresses.compat,
         metrics: addresses.metrics,
         ready,
+        drain,
         vital,
         join,
     })

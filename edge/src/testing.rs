@@ -2,13 +2,15 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, atomic::AtomicBool},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use shared::{
+    config::Millis,
+    contract::Speaks,
     delivery::{
         self, Delivery,
         pages::{How, Pages},
@@ -40,7 +42,7 @@ use crate::{
     config::{EdgeConfig, Limits},
     context::Context,
     deliver::Deliver,
-    drain::{DrainOutcome, Draining},
+    drain::{Drain, DrainOutcome, Draining},
     listener,
     metric::Metrics,
     node::{epoch::Epochs, peers::Peer},
@@ -48,6 +50,7 @@ use crate::{
         Publisher, Settings,
         sink::{Found, Sink, Way},
     },
+    ready::Readiness,
     registry::Registry,
     vital::Vital,
 };
@@ -84,15 +87,18 @@ pub struct Node {
     pub deliver: Deliver,
     pub address: SocketAddr,
     pub world: watch::Sender<World>,
-    shutdown: CancellationToken,
+    closing: CancellationToken,
     accepting: JoinHandle<JoinSet<()>>,
     notes: JoinHandle<()>,
     notes_end: CancellationToken,
+    /// How it drains: without a notice to balancers, and with little grace, unless the test wants another.
+    pub plan: crate::config::Drain,
 }
 
 impl Node {
     pub async fn start(change: impl FnOnce(&mut Limits)) -> Self {
-        let config = EdgeConfig::default();
+        let mut config = EdgeConfig::default();
+        (config.drain.notice_ms, config.drain.grace_ms) = (Millis(0), Millis(300));
         let (mut limits, metrics) = (config.limits.clone(), Metrics::new());
         change(&mut limits);
         let world = watch::Sender::new(World::default());
@@ -108,7 +114,8 @@ impl Node {
             timeout: second,
             unpublished: limits.unpublished,
         };
-        let (vital, registry) = (Vital::new(CancellationToken::new()), Arc::new(Registry::default()));
+        let (shutdown, closing) = (CancellationToken::new(), CancellationToken::new());
+        let (vital, registry) = (Vital::new(shutdown.clone()), Arc::new(Registry::default()));
         let context = Arc::new(Context {
             node: node.clone(),
             parse: limits.frame(),
@@ -121,22 +128,23 @@ impl Node {
             notes: Notes::new(metrics.clone()),
             epochs: Epochs::default(),
             metrics,
-            draining: AtomicBool::new(false),
+            drain: Drain::new(shutdown.clone()),
         });
         let (_, arrivals) = listener::doors(&context);
-        let (shutdown, notes_end) = (CancellationToken::new(), CancellationToken::new());
+        let notes_end = CancellationToken::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let notes = context.notes.clone().run(calls, node, Duration::from_millis(20), notes_end.clone());
         Self {
             deliver: Deliver::new(context.clone()),
-            accepting: tokio::spawn(listener::run(listener, arrivals, context.clone(), shutdown.clone())),
+            accepting: tokio::spawn(listener::run(listener, arrivals, context.clone(), closing.clone())),
             notes: tokio::spawn(notes),
             context,
             address,
             world,
-            shutdown,
+            closing,
             notes_end,
+            plan: config.drain,
         }
     }
 
@@ -156,11 +164,14 @@ impl Node {
 
     /// Ends the node; its sessions can go to `peers`.
     pub async fn drain(self, peers: Vec<Peer>) -> DrainOutcome {
-        self.shutdown.cancel();
-        let connections = self.accepting.await.unwrap();
-        let Self { context, notes, notes_end, .. } = self;
-        let rest = CancellationToken::new();
-        Draining { context, peers, connections, notes, notes_end, rest, tasks: Vec::new() }.run().await
+        let Self { context, plan, accepting, closing, notes, notes_end, .. } = self;
+        context.drain.begin("a test");
+        context.drain.heard().send_replace(Some(peers));
+        let (farewell, rest) = (CancellationToken::new(), CancellationToken::new());
+        let (ready, tasks) = (Readiness::default(), Vec::new());
+        Draining { context, ready, plan, accepting, closing, notes, notes_end, farewell, rest, tasks }
+            .run()
+            .await
     }
 }
 
@@ -222,7 +233,10 @@ impl World {
         };
         assert_eq!(batch.logins.len(), batch.numbers.len());
         self.logins += batch.logins.len();
-        ConnectReply { results: batch.logins.iter().zip(&batch.numbers).map(one).collect() }
+        ConnectReply {
+            speaks: Speaks::this(),
+            results: batch.logins.iter().zip(&batch.numbers).map(one).collect(),
+        }
     }
 
     fn backlogs(&mut self, batch: BacklogBatch) -> Vec<u8> {
@@ -285,7 +299,11 @@ pub struct Client {
 
 impl Client {
     pub async fn connect(node: &Node) -> Self {
-        Self { socket: TcpStream::connect(node.address).await.unwrap(), read: Mutex::default() }
+        Self::at(node.address).await
+    }
+
+    pub async fn at(address: SocketAddr) -> Self {
+        Self { socket: TcpStream::connect(address).await.unwrap(), read: Mutex::default() }
     }
 
     pub async fn logged_in(node: &Node, user: i64, device: &str) -> Self {

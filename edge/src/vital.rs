@@ -21,6 +21,11 @@ impl Vital {
         Self { ended: watch::Sender::new(None), shutdown }
     }
 
+    /// What begins the shutdown.
+    pub fn shutdown(&self) -> CancellationToken {
+        self.shutdown.clone()
+    }
+
     /// The task's work, watched: however it ends, by a panic too, is noticed.
     pub async fn task<T>(self, name: &'static str, work: impl Future<Output = T>) -> T {
         let _end = End { vital: self, name };

@@ -41,6 +41,7 @@ mod event;
 mod handle;
 pub mod http;
 mod incoming;
+mod moving;
 mod options;
 mod outstanding;
 mod seen;

@@ -10,6 +10,7 @@
 //! | [`message`] | typed frames: what clients send, what the broker carries, what clients get |
 //! | [`command`] | the one table of requests, HTTP calls and refusal codes |
 //! | [`subject`] | the only place where a broker subject is written or parsed; the lane hash |
+//! | [`contract`] | which contract between edges and workers a build speaks |
 //! | [`rpc`] | the calls that edges make and workers answer |
 //! | [`delivery`] | what travels on a node's subject |
 //! | [`config`] | layered configuration: default, file, environment, command line |
@@ -20,6 +21,7 @@
 pub mod client;
 pub mod command;
 pub mod config;
+pub mod contract;
 pub mod delivery;
 pub mod dialect;
 pub mod frame;

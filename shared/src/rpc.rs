@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     command,
+    contract::Speaks,
     delivery::ReceiptKey,
     ids::{Conversation, Device, NodeId, Seq, SessionNo, TokenDigest, UserId},
 };
@@ -72,6 +73,12 @@ pub struct Heartbeat {
     /// The directory epoch under which all its sessions are registered.
     #[serde(default)]
     pub epoch: Option<String>,
+    /// Its last one: it has no sessions any more and is about to end, so nobody is to wait for it.
+    #[serde(default)]
+    pub gone: bool,
+    /// Which build it is.
+    #[serde(default)]
+    pub speaks: Speaks,
 }
 
 /// A worker has seen the heartbeat.
@@ -81,6 +88,9 @@ pub struct HeartbeatReply {
     /// `None` while Redis cannot be reached.
     #[serde(default)]
     pub epoch: Option<String>,
+    /// Which build answers.
+    #[serde(default)]
+    pub speaks: Speaks,
 }
 
 /// An edge draws numbers for logins that have come to it.
@@ -114,6 +124,9 @@ pub struct ConnectBatch {
     /// The logins' numbers, one each, in order, from [`Numbers`]. A login whose number is not above its device's newest
     /// is refused (`code = "unavailable"`): a newer one has overtaken it. The same one again is answered as before.
     pub numbers: Vec<SessionNo>,
+    /// Which build the node is.
+    #[serde(default)]
+    pub speaks: Speaks,
     /// The logins. Of two on one device the one with the higher number is logged in, the other overtaken.
     pub logins: Vec<Connect>,
 }
@@ -131,6 +144,9 @@ pub struct Connect {
 /// One result a login, in order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ConnectReply {
+    /// Which build answers.
+    #[serde(default)]
+    pub speaks: Speaks,
     /// The results.
     pub results: Vec<ConnectResult>,
 }

@@ -10,6 +10,7 @@
 //! | `im.rpc.api.<call>` | edge to any worker, with a reply | every other HTTP call |
 //! | `im.who` | edge to every worker, with a reply | nothing; the first to reply is one that does not hang |
 //! | `im.at.<worker>.<call>` | edge to that worker, with a reply | a call of `im.rpc` that another worker has not answered |
+//! | `im.lanes` | worker to every worker | nothing: lanes have been let go, or one more shares them |
 //! | `im.dead` | worker to JetStream | frames set aside, with the reason |
 //!
 //! `im` is the configured prefix; a test has its own.
@@ -96,6 +97,11 @@ impl Subjects {
     /// The call's path, from the subject of a call for one worker.
     pub fn at_call<'a>(&self, subject: &'a str) -> Option<&'a str> {
         Some(subject.strip_prefix(&self.prefix)?.strip_prefix(".at.")?.split_once('.')?.1)
+    }
+
+    /// Where workers say that lanes are to be looked at now.
+    pub fn lanes(&self) -> String {
+        format!("{}.lanes", self.prefix)
     }
 
     /// Frames set aside.

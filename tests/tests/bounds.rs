@@ -152,7 +152,7 @@ async fn a_sender_faster_than_the_broker_is_slowed_at_its_own_socket() {
     // A slow disk, not an outage: the node does not count as dead meanwhile.
     edge.push(("node.lease_ms", "30000".into()));
     let worker = vec![("worker.node_dead_ms", "30000".into())];
-    let system = start(Options { edge, worker, cuttable: true }).await;
+    let system = start(Options { edge, worker, cuttable: true, ..Options::default() }).await;
     let [alice, bob, carol, dave] = system.users(["alice", "bob", "carol", "dave"]).await;
     let [mallory, victim] = system.users(["mallory", "victim"]).await;
     let mut a = system.online(&alice, "phone", 0).await;
@@ -254,6 +254,7 @@ async fn the_stream_at_its_limit(held: Held) {
             ("postgres.hung_seconds", "1".into()),
         ],
         cuttable: true,
+        ..Options::default()
     };
     let mut system = start(options).await;
     let [alice, bob, carol] = system.users(["alice", "bob", "carol"]).await;

@@ -14,7 +14,7 @@ use tests::{
 
 async fn cuttable(worker: Vec<(&'static str, String)>) -> System {
     let edge = vec![("rpc.http_timeout_seconds", "2".into())];
-    System::start_with(2, 2, Options { cuttable: true, worker, edge }).await
+    System::start_with(2, 2, Options { cuttable: true, worker, edge, ..Options::default() }).await
 }
 
 /// What `/readyz` says on both of an edge's ports comes to be this.

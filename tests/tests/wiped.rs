@@ -55,6 +55,7 @@ impl Broker {
                 ("postgres.connect_seconds", "1".into()),
                 ("postgres.hung_seconds", "1".into()),
             ],
+            ..Options::default()
         };
         let mut system = System::start_with(2, 2, options).await;
         system.stores.nats = async_nats::connect(url).await.unwrap();

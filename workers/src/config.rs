@@ -19,6 +19,7 @@ pub const RULES: &[Rule] = &[
     Rule::range("worker.balance_ms", 10, 60_000),
     Rule::range("worker.confirm_ms", 10, 60_000),
     Rule::range("worker.node_dead_ms", 10, 60_000),
+    Rule::range("worker.drain_seconds", 1, 3600),
     Rule::any("worker.ready_file"),
     Rule::url("nats.url", &["nats", "tls"]),
     Rule::name("nats.prefix"),
@@ -76,6 +77,7 @@ pub struct Worker {
     pub balance_ms: Millis,
     pub confirm_ms: Millis,
     pub node_dead_ms: Millis,
+    pub drain_seconds: Seconds,
     pub ready_file: String,
 }
 

@@ -21,6 +21,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use hearing::{Heard, Hearing};
 use shared::{
+    contract::Speaks,
     ids::NodeId,
     rpc::{self, Heartbeat, HeartbeatReply},
     subject::Subjects,
@@ -72,6 +73,8 @@ struct Known {
     missed: bool,
     /// As the last census found it.
     alive: bool,
+    /// It has said itself that it has ended.
+    gone: bool,
 }
 
 impl Nodes {
@@ -134,7 +137,8 @@ impl Nodes {
         let mut state = self.state();
         let State { hearing, known } = &mut *state;
         known.get_mut(node).is_some_and(|node| {
-            hearing.since(node.heard) < self.dead_after && std::mem::take(&mut node.missed)
+            let alive = !node.gone && hearing.since(node.heard) < self.dead_after;
+            alive && std::mem::take(&mut node.missed)
         })
     }
 
@@ -157,8 +161,19 @@ impl Nodes {
             // All beat at the same interval, so the others have been heard of as well.
             self.acquainted.send_replace(true);
         }
+        if let Some(why) = beat.speaks.misfit().filter(|_| before.is_none()) {
+            Metric::WorkerMisfits.counter(&[]).increment(1);
+            tracing::error!(node = %beat.node, why, "a node that this worker cannot work with");
+        }
         let heard = state.hearing.now(Instant::now());
-        state.known.insert(beat.node.clone(), Known { info, heard, missed, alive: true });
+        let known = Known { info, heard, missed, alive: !beat.gone, gone: beat.gone };
+        state.known.insert(beat.node.clone(), known);
+        drop(state);
+        if beat.gone {
+            tracing::info!(node = %beat.node, "a node has ended in order");
+            // Whoever waits for its confirmations need not.
+            self.ticked.send_replace(());
+        }
     }
 
     /// Takes a tick of this worker's own in: time has passed in which nodes could be heard.
@@ -167,7 +182,7 @@ impl Nodes {
         let State { hearing, known } = &mut *state;
         hearing.tick(now);
         for (node, state) in known.iter_mut() {
-            let alive = hearing.since(state.heard) < self.dead_after;
+            let alive = !state.gone && hearing.since(state.heard) < self.dead_after;
             if state.alive && !alive {
                 Metric::WorkerNodesDead.counter(&[]).increment(1);
                 tracing::warn!(node = %node, "nothing was heard of a node for {:?}: it counts as dead", self.dead_after);
@@ -184,7 +199,7 @@ impl Nodes {
     }
 
     fn alive(&self, state: &State, node: &Known) -> bool {
-        state.hearing.since(node.heard) < self.dead_after
+        !node.gone && state.hearing.since(node.heard) < self.dead_after
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -243,7 +258,7 @@ impl Nodes {
             if let Some(reply) = message.reply
                 && !shutdown.is_cancelled()
             {
-                let payload = rpc::to_vec(&HeartbeatReply { epoch: epoch() }).into();
+                let payload = rpc::to_vec(&HeartbeatReply { epoch: epoch(), speaks: Speaks::this() }).into();
                 // A lost reply is answered by the next heartbeat.
                 if let Err(error) = nats.publish(reply, payload).await {
                     tracing::debug!(%error, "a heartbeat's reply was not sent");
@@ -266,7 +281,22 @@ mod tests {
             sessions: 0,
             draining: false,
             epoch: None,
+            gone: false,
+            speaks: Speaks::this(),
         }
+    }
+
+    #[tokio::test]
+    async fn a_node_that_says_it_is_gone_is_waited_for_no_longer() {
+        let nodes = Nodes::new(Duration::from_secs(60));
+        let node = NodeId::new("e1-1").unwrap();
+        nodes.heard(&beat("e1-1"));
+        let mut death = std::pin::pin!(nodes.until_dead(&node));
+        assert!(futures::poll!(&mut death).is_pending());
+        nodes.heard(&Heartbeat { draining: true, gone: true, ..beat("e1-1") });
+        death.await;
+        nodes.tick(Instant::now());
+        assert!(nodes.live().is_empty());
     }
 
     #[tokio::test]

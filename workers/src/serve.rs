@@ -1,8 +1,12 @@
 //! A whole worker: connects, migrates, and runs its committers and calls until shutdown.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
+use futures::StreamExt;
 use shared::{
     subject::Subjects,
     telemetry::{self, Metric, Readiness},
@@ -14,11 +18,7 @@ use crate::{
     config::WorkerConfig,
     delivery::{Deliveries, confirm::Confirmations},
     directory::Directory,
-    lane::{
-        committer::{self, Shared},
-        finish::Tools,
-        source,
-    },
+    lane::{committer, finish::Tools, shared::Shared, source},
     nodes::Nodes,
     rpc,
     store::{self, Pool},
@@ -26,8 +26,8 @@ use crate::{
 
 /// Between two tries to reach a store that is down at the start.
 const RETRY: Duration = Duration::from_millis(500);
-/// How long a drain may take; past it the process ends, and what is unacknowledged is processed by another worker.
-const DRAIN: Duration = Duration::from_secs(20);
+/// How long the broker may take to be given what was said last.
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// Runs a worker. Returns when `shutdown` is cancelled and everything under way is done or given up.
 ///
@@ -38,6 +38,7 @@ pub async fn serve(config: WorkerConfig, shutdown: CancellationToken) -> anyhow:
         .await
         .with_context(|| format!("[worker] metrics: cannot listen on {}", config.worker.metrics))?;
     let metrics = listener.local_addr()?.to_string();
+    let deadline = config.worker.drain_seconds.get();
     let readiness = Readiness::new();
     let mut tasks = JoinSet::new();
     // The metrics server outlives the drain, so that the drain can be watched.
@@ -48,8 +49,10 @@ pub async fn serve(config: WorkerConfig, shutdown: CancellationToken) -> anyhow:
 
     let begin = start(config, &readiness, (&shutdown, &mut tasks), (&watched, &mut ears));
     let started = shutdown.run_until_cancelled(begin).await;
+    let mut broker = None;
     if let Some(started) = started {
-        let ready_file = started?;
+        let (nats, ready_file) = started?;
+        broker = Some(nats);
         telemetry::write_ready_file(&ready_file, &[("metrics", &metrics)])?;
         tracing::info!(%metrics, "worker serves");
         tokio::select! {
@@ -71,16 +74,43 @@ pub async fn serve(config: WorkerConfig, shutdown: CancellationToken) -> anyhow:
             }
         }
     }
-    let drained = tokio::time::timeout(DRAIN, async { while tasks.join_next().await.is_some() {} }).await;
-    if drained.is_err() {
-        tracing::warn!(left = tasks.len(), "the drain took longer than {DRAIN:?}; what is left is given up");
-    }
+    drain(&readiness, &mut tasks, deadline).await;
     watched.cancel();
     while ears.join_next().await.is_some() {}
+    // Acknowledgements and answers that are still in the client.
+    if let Some(nats) = broker
+        && !matches!(tokio::time::timeout(FLUSH, nats.flush()).await, Ok(Ok(())))
+    {
+        tracing::warn!("the broker was not given what was said last: some frames may be processed again");
+    }
     if let Err(error) = figures.await {
         tracing::warn!(%error, "the metrics listener has not ended as it should");
     }
     Ok(())
+}
+
+/// Waits until everything has ended, in time; names what has not.
+async fn drain(readiness: &Readiness, tasks: &mut Parts, deadline: Duration) {
+    readiness.condition("drain").unmet("expected a worker that takes lanes, found it draining");
+    let begun = Instant::now();
+    let ended = async {
+        while let Some(ended) = tasks.join_next().await {
+            if let Ok((name, Some(error))) = ended {
+                tracing::warn!(part = name, error, "did not end in order");
+            }
+        }
+    };
+    match tokio::time::timeout(deadline, ended).await {
+        Ok(()) => tracing::info!(took = ?begun.elapsed(), "drained"),
+        Err(_) => {
+            Metric::WorkerDrainsCutOff.counter(&[]).increment(1);
+            let left = tasks.len();
+            tracing::warn!(
+                left,
+                "the drain took longer than {deadline:?}: {left} parts are given up; other workers process what is unacknowledged"
+            );
+        }
+    }
 }
 
 async fn named<E: std::fmt::Display>(
@@ -92,14 +122,14 @@ async fn named<E: std::fmt::Display>(
 
 type Parts = JoinSet<(&'static str, Option<String>)>;
 
-/// Brings everything up: what ends with `shutdown`, and what ends after that with `ended`. Gives back where the ready
-/// file goes.
+/// Brings everything up: what ends with `shutdown`, and what ends after that with `ended`. Gives back the broker, and
+/// where the ready file goes.
 async fn start(
     config: WorkerConfig,
     readiness: &Readiness,
     (shutdown, tasks): (&CancellationToken, &mut Parts),
     (ended, ears): (&CancellationToken, &mut Parts),
-) -> anyhow::Result<String> {
+) -> anyhow::Result<(async_nats::Client, String)> {
     let (postgres_up, nats_up) = (readiness.condition("postgres"), readiness.condition("nats"));
     migrate(&config, &postgres_up).await?;
     let pool = Pool::new(&config.postgres)?;
@@ -150,9 +180,13 @@ async fn start(
         ("repairs", None)
     });
 
+    let (told, news) = watch::channel(());
+    tasks.spawn(named("lanes", listen_for_lanes(nats.clone(), subjects.clone(), told, shutdown.clone())));
+
     let keep_below = usize::try_from(config.group.cache_offline_below).unwrap_or(usize::MAX);
     let tools = Tools { deliveries: deliveries.clone(), directory: directory.clone(), keep_below };
-    let shared = Arc::new(Shared { config: config.clone(), js, losses, subjects: subjects.clone(), tools });
+    let shared =
+        Arc::new(Shared { config: config.clone(), js, losses, subjects: subjects.clone(), tools, news });
     for number in 0..config.worker.committers {
         let offset = usize::try_from(std::process::id()).unwrap_or(0) + number * 3;
         let (shared, token, nodes) = (shared.clone(), shutdown.clone(), nodes.clone());
@@ -164,8 +198,22 @@ async fn start(
         });
     }
     let desk = rpc::Desk { pool, directory, deliveries, nodes, config: Arc::new(config.clone()) };
-    tasks.spawn(named("calls", rpc::serve(nats, subjects, desk, shutdown.clone())));
-    Ok(config.worker.ready_file)
+    tasks.spawn(named("calls", rpc::serve(nats.clone(), subjects, desk, shutdown.clone())));
+    Ok((nats, config.worker.ready_file))
+}
+
+/// Hears of lanes that have been let go.
+async fn listen_for_lanes(
+    nats: async_nats::Client,
+    subjects: Subjects,
+    told: watch::Sender<()>,
+    shutdown: CancellationToken,
+) -> Result<(), async_nats::SubscribeError> {
+    let mut words = nats.subscribe(subjects.lanes()).await?;
+    while let Some(Some(_)) = shutdown.run_until_cancelled(words.next()).await {
+        told.send_replace(());
+    }
+    Ok(())
 }
 
 async fn migrate(config: &WorkerConfig, up: &telemetry::Condition) -> anyhow::Result<()> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use shared::{
     command::Code,
+    contract::Speaks,
     ids::NodeId,
     rpc::{Connect, ConnectBatch, ConnectReply, ConnectResult, Numbers, NumbersDrawn},
 };
@@ -43,7 +44,14 @@ impl Logins {
     pub fn start(calls: Calls, node: NodeId, server: String, port: u16, vital: &Vital) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let timeout = calls.timeout();
-        let empty = ConnectBatch { node, server, port, numbers: Vec::new(), logins: Vec::new() };
+        let empty = ConnectBatch {
+            node,
+            server,
+            port,
+            numbers: Vec::new(),
+            speaks: Speaks::this(),
+            logins: Vec::new(),
+        };
         tokio::spawn(vital.clone().task("logins", gather(calls, waiting, empty)));
         Self { queue, timeout }
     }

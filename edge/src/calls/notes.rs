@@ -55,6 +55,8 @@ struct Inner {
     own_flushed: AtomicU64,
     urgent: AtomicBool,
     wake: Notify,
+    /// A generation has reached a worker.
+    passed: Notify,
     metrics: Metrics,
 }
 
@@ -69,6 +71,7 @@ impl Notes {
             own_flushed: AtomicU64::new(0),
             urgent: AtomicBool::new(false),
             wake: Notify::new(),
+            passed: Notify::new(),
             metrics,
         };
         Self { inner: Arc::new(inner) }
@@ -96,16 +99,36 @@ impl Notes {
         self.gather(|batch| batch.cursors(Cursors { told, ..Cursors::default() }));
     }
 
-    /// A session has ended: its last acknowledgements go out now, then its route.
-    pub fn closed(&self, session: Registration) {
+    /// A session has ended: its last acknowledgements go out now, then its route. Gives what to wait for with
+    /// [`Notes::passed_on`].
+    pub fn closed(&self, session: Registration) -> u64 {
         self.inner.urgent.store(true, Ordering::Relaxed);
-        self.gather(|batch| batch.close(session));
+        self.gather(|batch| batch.close(session))
     }
 
-    fn gather(&self, add: impl FnOnce(&mut Batch) -> usize) {
-        let dropped = add(&mut self.inner.gathering.lock().unwrap_or_else(PoisonError::into_inner));
+    /// Until a worker has all that had gathered then.
+    pub async fn passed_on(&self, generation: u64) {
+        loop {
+            let flush = self.inner.passed.notified();
+            tokio::pin!(flush);
+            // From here on no flush is missed.
+            flush.as_mut().enable();
+            if self.inner.flushed.load(Ordering::Relaxed) >= generation {
+                return;
+            }
+            flush.await;
+        }
+    }
+
+    /// Adds to what gathers; which generation that is.
+    fn gather(&self, add: impl FnOnce(&mut Batch) -> usize) -> u64 {
+        let mut gathering = self.inner.gathering.lock().unwrap_or_else(PoisonError::into_inner);
+        let dropped = add(&mut gathering);
+        let generation = self.inner.generation.load(Ordering::Relaxed);
+        drop(gathering);
         self.inner.metrics.notes_dropped.increment(dropped as u64);
         self.inner.wake.notify_one();
+        generation
     }
 
     /// What has gathered and is due; what is not due stays.
@@ -150,6 +173,7 @@ impl Notes {
                     flushed.store(generation, Ordering::Relaxed);
                 }
             }
+            self.inner.passed.notify_waiters();
             if last {
                 return;
             }

@@ -19,10 +19,13 @@ use super::{
     login,
     wire::{self, Wire},
 };
-use crate::context::Context;
+use crate::{context::Context, outbox::Close};
 
 /// How long an ended connection may take to read what was written last.
 const FAREWELL: Duration = Duration::from_millis(500);
+
+/// How long a session that this node ends waits for its last acknowledgements to reach a worker.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// Serves a connection until it ends, and keeps `guard` for so long. `shutdown` ends it only before its login;
 /// afterwards its outbox does.
@@ -65,9 +68,9 @@ impl<W: Wire + Unpin, G: Unpin> Future for Connection<W, G> {
                 Stage::Login(login) => ready!(login.poll_unpin(task)).map_or(Stage::Over, Stage::Serving),
                 Stage::Serving(session) => {
                     let end = ready!(session.poll_serve(task));
-                    session.leave();
+                    let told = session.leave();
                     match std::mem::replace(&mut this.stage, Stage::Over) {
-                        Stage::Serving(session) => Stage::Ending(leave(session, end).boxed()),
+                        Stage::Serving(session) => Stage::Ending(leave(session, end, told).boxed()),
                         other => other,
                     }
                 }
@@ -97,8 +100,15 @@ async fn begin<W: Wire>(
     }
 }
 
-async fn leave<W: Wire>(mut session: Session<W>, end: End) {
+/// Ends a session; `told` is what its leaving had to tell the workers.
+async fn leave<W: Wire>(mut session: Session<W>, end: End, told: Option<u64>) {
     let context = session.context().clone();
+    if end == End::Closed(Close::Drain)
+        && let Some(told) = told
+    {
+        // Where it comes next it continues at its cursors. A worker that does not take them only repeats deliveries.
+        tokio::time::timeout(SETTLE, context.notes.passed_on(told)).await.ok();
+    }
     finish(session.wire(), end, &context).await;
 }
 

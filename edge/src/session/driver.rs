@@ -110,10 +110,11 @@ impl<W: Wire> Session<W> {
         &mut self.wire
     }
 
-    /// Leaves the registry, and has its route given up. Once; a session that is dropped without does it then.
-    pub fn leave(&mut self) {
+    /// Leaves the registry, and has its route given up. Once; a session that is dropped without does it then. Gives what
+    /// [`crate::calls::notes::Notes::passed_on`] waits for.
+    pub fn leave(&mut self) -> Option<u64> {
         if !self.place.leave() {
-            return;
+            return None;
         }
         let metrics = &self.context.metrics;
         metrics.sessions.decrement(1.0);
@@ -122,7 +123,7 @@ impl<W: Wire> Session<W> {
         metrics.vanished.increment(self.ahead.as_ref().map_or(0, |ahead| ahead.parked.len() as u64));
         let Sender { user, device, session, .. } = &*self.outbox().who;
         let ended = Registration { user: *user, device: device.clone(), session: *session };
-        self.context.notes.closed(ended);
+        Some(self.context.notes.closed(ended))
     }
 
     /// Serves until it ends.
@@ -280,7 +281,9 @@ impl<W: Wire> Session<W> {
     fn over(&self) -> Option<End> {
         let end = self.ended?;
         if end.is_ours() {
-            return Some(end);
+            // What was accepted is published before a drained session ends.
+            let waits = end == End::Closed(Close::Drain) && self.is_parked();
+            return (!waits).then_some(end);
         }
         self.may_take().then(|| end.with(&self.decoder))
     }

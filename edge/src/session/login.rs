@@ -11,7 +11,7 @@ use shared::{
     command::Code,
     frame::{Decoder, Form},
     ids::TokenDigest,
-    message::{Entry, Login, Sender},
+    message::{Entry, Login, Sender, write::moved},
     rpc::{Connect, Registration},
     telemetry::{self, Metric},
 };
@@ -79,6 +79,11 @@ pub async fn run<W: Wire>(
             };
             while let Some(entry) = entries.next() {
                 let Some(login) = Waiting.entry(entry, &mut out) else { continue };
+                if context.is_draining() {
+                    turn_away(&login, context, &mut out).await;
+                    write(wire, &out, context).await?;
+                    return Err(End::Closed(Close::Drain));
+                }
                 let Some(token) = token(&login, wire, context, &mut out) else { continue };
                 let asked = attempt(&login, token, peer, context, &mut out);
                 if let Some((live, place)) = unless_gone(wire, decoder, asked).await? {
@@ -148,6 +153,17 @@ fn token(login: &Login, wire: &impl Wire, context: &Context, out: &mut Output) -
     token
 }
 
+/// This node takes nobody any more: who comes is told who does.
+async fn turn_away(login: &Login, context: &Context, out: &mut Output) {
+    telemetry::count(Metric::EdgeLogins, &[("result", "unavailable")], 1);
+    context.metrics.refused(Code::Unavailable);
+    let to = context.drain.elsewhere().await;
+    let after = if to.is_some() { 0 } else { RETRY_AFTER * 1000 };
+    out.write(|frame| moved(to.as_ref().map(|peer| (peer.server.as_str(), peer.port)), after, frame));
+    let reason = "expected a node that takes sessions, found one that is about to end";
+    Waiting.refused(login, Code::Unavailable, reason, out);
+}
+
 /// One login: the workers' decision, answered.
 async fn attempt(
     login: &Login,
@@ -198,9 +214,6 @@ async fn attempt(
     // every message.
     let place = context.registry.add(outbox);
     context.epochs.connected(place.session(), epoch.as_deref());
-    if context.is_draining() {
-        place.session().close(Close::Drain);
-    }
     tracing::debug!(session.id = session.0, user.id = login.user.0, "logged in");
     Some((Waiting.welcome(login, who, context.limits.unacked, out), place))
 }

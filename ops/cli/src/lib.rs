@@ -3,7 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`stack`] | programs, free ports, and NATS, PostgreSQL and Redis as private servers |
-//! | [`up`], [`down`], [`migrate`], [`ready`] | the commands |
+//! | [`up`], [`down`], [`restart`], [`migrate`], [`ready`] | the commands |
 //! | [`load`] | the load generator |
 //! | [`doctor`] | what is unsafe or will hurt, why, and what to do |
 //! | [`chaos`] | faults on a stack of its own, and the judgement |
@@ -19,6 +19,7 @@ pub mod migrate;
 pub mod process;
 pub mod ready;
 pub mod record;
+pub mod restart;
 pub mod stack;
 pub mod stale;
 pub mod up;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use shared::config::Start;
-use simple_im::{chaos, doctor, down, load, migrate, ready, up};
+use simple_im::{chaos, doctor, down, load, migrate, ready, restart, up};
 use workers::config::{DEFAULT, RULES};
 
 /// Runs and looks after simple-im.
@@ -22,6 +22,8 @@ enum Command {
     Up(up::Options),
     /// End the stack of a data folder, and wait for it.
     Down(down::Options),
+    /// End processes of a running stack in order, one after the other, and wait until each is there again.
+    Restart(restart::Options),
     /// Bring a database up to this version, with a worker's configuration (IM_POSTGRES__URL, --set, --config).
     Migrate(shared::config::Args),
     /// Ask an edge or a worker whether it is ready: exit code 0 if it is.
@@ -55,6 +57,7 @@ fn block_on(command: Command) -> anyhow::Result<ExitCode> {
         match command {
             Command::Up(options) => up::run(options).await,
             Command::Down(options) => down::run(options).await.map(|()| ExitCode::SUCCESS),
+            Command::Restart(options) => restart::run(options).await.map(|()| ExitCode::SUCCESS),
             Command::Chaos(options) => chaos::run(options).await,
             Command::Doctor(options) => doctor::run(options).await,
             Command::Load(options) => {

@@ -159,6 +159,14 @@ impl Connection {
         Err(io::Error::other(format!("expected the login's answer within {EARLY} frames, found others")))
     }
 
+    /// Where a node that is about to end has sent this connection before its login, and after how many milliseconds.
+    pub(super) fn sent_on(&self) -> Option<(Option<String>, u64)> {
+        self.early.iter().flat_map(incoming::parse).find_map(|entry| match entry {
+            Incoming::Move { server, after } => Some((server, after)),
+            _ => None,
+        })
+    }
+
     pub(super) fn into_parts(self) -> (TcpStream, Cutter, VecDeque<Bytes>) {
         (self.stream, self.cutter, self.early)
     }

@@ -18,6 +18,19 @@ pub enum Failure {
     Again(String),
 }
 
+/// How often one attempt is sent on by nodes that are about to end.
+const SENT_ON: usize = 3;
+/// The longest that a node without another one may keep a client away.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// What became of a connection that was made.
+enum Reached {
+    /// Logged in.
+    In(Connection),
+    /// That node is about to end; another one takes sessions.
+    Elsewhere(String),
+}
+
 /// Remembers between attempts where to go.
 #[derive(Debug)]
 pub struct Dialer {
@@ -34,15 +47,20 @@ impl Dialer {
         Self { server: options.server.clone(), failed: false, before: false, retry_after: Duration::ZERO }
     }
 
+    /// Begins at this one, with a session that there has been before.
+    pub fn to(server: String) -> Self {
+        Self { server: Some(server), failed: false, before: true, retry_after: Duration::ZERO }
+    }
+
     /// Where it last connected to.
     pub fn server(&self) -> &str {
         self.server.as_deref().unwrap_or_default()
     }
 
-    /// Connects there next.
-    pub fn go_to(&mut self, server: String) {
+    /// There is a connection to this one, made by another.
+    pub fn is_at(&mut self, server: String) {
         self.server = Some(server);
-        self.failed = false;
+        (self.failed, self.before) = (false, true);
     }
 
     /// How long the server wants to be left alone.
@@ -56,22 +74,39 @@ impl Dialer {
     /// [`Failure`].
     pub async fn dial(&mut self, options: &Options) -> Result<Connection, Failure> {
         self.retry_after = Duration::ZERO;
-        let server = self.find(options).await?;
+        let mut server = self.find(options).await?;
         // Until the login has succeeded this counts as failed; also if this future is dropped.
         self.failed = true;
+        for _ in 0..=SENT_ON {
+            match self.reach(&server, options).await? {
+                Reached::In(connection) => {
+                    self.is_at(server);
+                    return Ok(connection);
+                }
+                Reached::Elsewhere(next) => server = next,
+            }
+        }
+        Err(Failure::Again(format!("{server}: one node after the other is about to end")))
+    }
+
+    async fn reach(&mut self, server: &str, options: &Options) -> Result<Reached, Failure> {
         let again = |error: std::io::Error| Failure::Again(format!("{server}: {error}"));
         let mut connection =
-            Connection::connect_within(&server, options.connect_timeout).await.map_err(again)?;
+            Connection::connect_within(server, options.connect_timeout).await.map_err(again)?;
         connection.set_patience(options.login_timeout);
         let name = if self.before { RequestName::Reconnect } else { RequestName::Login };
         let answer = connection.login_as(name, options.user, &options.device, options.token.expose()).await;
+        if !matches!(answer, Ok(Ok(())))
+            && let Some((next, after)) = connection.sent_on()
+        {
+            self.retry_after = Duration::from_millis(after).min(LONGEST_WAIT);
+            return match next {
+                Some(next) => Ok(Reached::Elsewhere(next)),
+                None => Err(Failure::Again(format!("{server}: about to end, and there is no other node"))),
+            };
+        }
         match answer.map_err(again)? {
-            Ok(()) => {
-                self.failed = false;
-                self.before = true;
-                self.server = Some(server);
-                Ok(connection)
-            }
+            Ok(()) => Ok(Reached::In(connection)),
             Err(refused) => match refused.code {
                 Some(Code::Unavailable | Code::RateLimited) | None => {
                     Err(Failure::Again(format!("{server}: {refused}")))

@@ -3,19 +3,24 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, atomic::AtomicU64},
+    time::Duration,
 };
 
 use tokio::{
-    sync::{mpsc, oneshot},
-    time::{Instant, sleep},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot,
+    },
+    time::{Instant, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Options,
+    Connection, Options,
     dial::{Dialer, Failure},
     event::Event,
     handle::{ConnectError, SendError},
+    moving::Moved,
     outstanding::{Outgoing, Outstanding},
     seen::Seen,
     session::{self, End},
@@ -83,6 +88,14 @@ pub fn start(
     told
 }
 
+/// What became of an attempt to connect.
+enum Dialed {
+    Connected(Connection),
+    Again,
+    /// The client has ended, with this last event.
+    Over(Option<Event>),
+}
+
 impl State {
     async fn run(mut self, first: oneshot::Sender<Result<(), ConnectError>>) {
         let closing = self.closing.clone();
@@ -113,65 +126,112 @@ impl State {
         let mut first = Some(first);
         let mut dialer = Dialer::new(&self.options);
         let began = Instant::now();
-        let mut failures = 0;
+        let (mut failures, mut moved, mut lost) = (0, None, None);
         loop {
             if self.closing.is_cancelled() {
                 return None;
             }
-            if failures > 0 {
-                let wait = self.options.backoff.wait(failures).max(dialer.retry_after());
-                tokio::select! {
-                    () = sleep(wait) => {}
-                    () = self.closing.cancelled() => return None,
+            let (connection, away) = match moved.take() {
+                Some(Moved { connection, server, away }) => {
+                    dialer.is_at(server);
+                    (connection, away)
                 }
-            }
-            let dialed = tokio::select! {
-                dialed = dialer.dial(&self.options) => dialed,
-                () = self.closing.cancelled() => return None,
-            };
-            let connection = match dialed {
-                Ok(connection) => connection,
-                Err(Failure::Refused(refused)) => {
-                    return match first.take() {
-                        Some(first) => {
-                            drop(first.send(Err(refused.into())));
-                            None
-                        }
-                        None => Some(Event::LoginRefused(refused)),
-                    };
-                }
-                Err(Failure::Again(last)) => {
-                    failures = failures.saturating_add(1);
-                    tracing::debug!(user.id = %self.options.user, reason = last, "no connection yet");
-                    let within = self.options.first_login;
-                    if first.is_some() && began.elapsed() >= within {
-                        drop(
-                            first
-                                .take()
-                                .map(|first| first.send(Err(ConnectError::Unreachable { within, last }))),
-                        );
-                        return None;
+                None => match self.dialed(&mut dialer, &mut failures, &mut first, began).await {
+                    Dialed::Connected(connection) => {
+                        (connection, lost.take().map_or(Duration::ZERO, |lost: Instant| lost.elapsed()))
                     }
-                    continue;
-                }
+                    Dialed::Again => continue,
+                    Dialed::Over(last) => return last,
+                },
             };
             if first.take().is_some_and(|first| first.send(Ok(())).is_err()) {
                 // Whoever asked for the connection has gone.
                 return None;
             }
-            self.inbox.push_back(Event::Connected { server: dialer.server().to_owned() });
+            self.inbox.push_back(Event::Connected { server: dialer.server().to_owned(), away });
             failures = 0;
-            match session::run(self, connection).await {
+            let until = match session::run(self, connection).await {
                 End::Closed => return None,
                 End::Replaced => return Some(Event::Replaced),
-                End::Moved(server) => dialer.go_to(server),
+                End::Moved(next) => {
+                    moved = Some(next);
+                    None
+                }
+                End::Away(until, reason) => {
+                    lost = Some(Instant::now());
+                    self.note(Event::Disconnected { reason });
+                    Some(until)
+                }
                 End::Lost(reason) => {
+                    lost = Some(Instant::now());
                     failures = 1;
                     self.note(Event::Disconnected { reason });
+                    None
+                }
+            };
+            self.between_sessions();
+            if let Some(until) = until {
+                tokio::select! {
+                    () = sleep_until(until) => {}
+                    () = self.closing.cancelled() => return None,
                 }
             }
-            // Deliveries that the application has not been handed come again: they are not acknowledged.
-            self.inbox.retain(|event| !matches!(event, Event::Delivery(_)));
+        }
+    }
+
+    /// Tells what there is room for now: an application hears of an outage while it lasts.
+    fn between_sessions(&mut self) {
+        // Deliveries that the application has not been handed come again: they are not acknowledged.
+        self.inbox.retain(|event| !matches!(event, Event::Delivery(_)));
+        while let Some(event) = self.inbox.pop_front() {
+            // Closed: nobody looks any more.
+            if let Err(TrySendError::Full(event)) = self.events.try_send(event) {
+                self.inbox.push_front(event);
+                return;
+            }
+        }
+    }
+
+    /// One attempt to connect, after the wait that earlier failures ask for.
+    async fn dialed(
+        &self,
+        dialer: &mut Dialer,
+        failures: &mut u32,
+        first: &mut Option<oneshot::Sender<Result<(), ConnectError>>>,
+        began: Instant,
+    ) -> Dialed {
+        if *failures > 0 {
+            let wait = self.options.backoff.wait(*failures).max(dialer.retry_after());
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = self.closing.cancelled() => return Dialed::Over(None),
+            }
+        }
+        let dialed = tokio::select! {
+            dialed = dialer.dial(&self.options) => dialed,
+            () = self.closing.cancelled() => return Dialed::Over(None),
+        };
+        match dialed {
+            Ok(connection) => Dialed::Connected(connection),
+            Err(Failure::Refused(refused)) => Dialed::Over(match first.take() {
+                Some(first) => {
+                    drop(first.send(Err(refused.into())));
+                    None
+                }
+                None => Some(Event::LoginRefused(refused)),
+            }),
+            Err(Failure::Again(last)) => {
+                *failures = failures.saturating_add(1);
+                tracing::debug!(user.id = %self.options.user, reason = last, "no connection yet");
+                let within = self.options.first_login;
+                if began.elapsed() >= within
+                    && let Some(first) = first.take()
+                {
+                    drop(first.send(Err(ConnectError::Unreachable { within, last })));
+                    return Dialed::Over(None);
+                }
+                Dialed::Again
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! What a client is told.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use toml::Table;
 
@@ -20,16 +22,19 @@ pub enum Event {
     Connected {
         /// `host:port`.
         server: String,
+        /// How long there was no connection before it. Nothing for the first one, and where the one before still served
+        /// when this one was there.
+        away: Duration,
     },
     /// The connection is gone; the next one is under way.
     Disconnected {
         /// Why, for people.
         reason: String,
     },
-    /// This node is being emptied; the client will move by itself.
+    /// This node is about to end; the client will move by itself.
     Moved {
-        /// `host:port` of the next one.
-        server: String,
+        /// `host:port` of the next one; `None` where there is no other.
+        server: Option<String>,
     },
     /// This device logged in elsewhere. The last event.
     Replaced,

@@ -45,8 +45,8 @@ pub enum Incoming {
     Replaced,
     /// `[[n]] t = "move"`.
     Move {
-        /// `host:port`.
-        server: String,
+        /// `host:port`; `None` where there is no other node.
+        server: Option<String>,
         /// Milliseconds to go.
         after: u64,
     },

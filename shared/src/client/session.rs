@@ -10,11 +10,12 @@ use tokio::{
 };
 
 use super::{
-    Connection, compose,
+    Connection, Options, compose,
     driver::{Command, State},
     event::Event,
     handle::{SendError, Stored},
     incoming::{self, Incoming},
+    moving::{Moved, Moving},
     outstanding::Waiter,
     wire::Cutter,
 };
@@ -28,8 +29,6 @@ pub const INBOX: usize = 4096;
 pub const FLUSH: Duration = Duration::from_secs(1);
 /// Acknowledgements in one frame at most, well within a server's limit on entries.
 const ACKS: usize = 100;
-/// How long a node that drains may leave a client where it is.
-const LONGEST_MOVE: Duration = Duration::from_secs(600);
 
 /// How a session ended.
 #[derive(Debug)]
@@ -38,8 +37,10 @@ pub enum End {
     Closed,
     /// The device logged in elsewhere.
     Replaced,
-    /// The node is being emptied: go there.
-    Moved(String),
+    /// Logged in on another node, since this one is about to end.
+    Moved(Moved),
+    /// The node is about to end, and there is no other: not before this.
+    Away(Instant, String),
     /// Everything else, for people.
     Lost(String),
 }
@@ -53,7 +54,7 @@ struct Session<'a> {
     written: Instant,
     /// When the heartbeat was sent that has no answer yet.
     heartbeat: Option<Instant>,
-    going: Option<(Instant, String)>,
+    going: Option<Moving>,
 }
 
 /// Runs the session.
@@ -70,10 +71,23 @@ pub async fn run(state: &mut State, connection: Connection) -> End {
     };
     session.state.outstanding.send_again(now, &mut session.out);
     let end = session.live(connection).await;
-    match (end, session.going) {
-        // The node went before the time it had named.
-        (End::Lost(_), Some((_, server))) => End::Moved(server),
-        (end, _) => end,
+    let (Some(going), End::Lost(reason)) = (session.going.take(), &end) else { return end };
+    if let Some(at) = going.not_before() {
+        return End::Away(at, reason.clone());
+    }
+    // The node went before the time it had named, or while the next connection was being made.
+    let options = &session.state.options;
+    tokio::select! {
+        moved = going.at_once(options) => moved.map_or(end, End::Moved),
+        () = session.state.closing.cancelled() => End::Closed,
+    }
+}
+
+/// What [`Moving::arrived`] gives; for ever where the node stays.
+async fn arrived(going: &mut Option<Moving>, options: &Options) -> Option<(Connection, String)> {
+    match going {
+        Some(going) => going.arrived(options).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -121,6 +135,9 @@ impl Session<'_> {
                 },
                 () = timer.as_mut() => if let Some(end) = self.tick() {
                     return end;
+                },
+                arrived = arrived(&mut self.going, &self.state.options) => if let Some((connection, server)) = arrived {
+                    return End::Moved(Moved { connection, server, away: Duration::ZERO });
                 },
                 () = closing.cancelled() => break,
             }
@@ -185,11 +202,14 @@ impl Session<'_> {
                     None => self.tell(Event::Refusal(refused)),
                 }
             }
-            Incoming::Replaced => return Some(End::Replaced),
+            Incoming::Replaced => {
+                // By this client's own login on the next node, or so it seems: that will tell.
+                let moving = self.going.as_ref().is_some_and(Moving::is_under_way);
+                return Some(if moving { End::Lost("replaced".to_owned()) } else { End::Replaced });
+            }
             Incoming::Move { server, after } => {
-                let at = Instant::now() + Duration::from_millis(after).min(LONGEST_MOVE);
                 self.tell(Event::Moved { server: server.clone() });
-                self.going = Some((at, server));
+                self.going = Some(Moving::new(server, after));
             }
         }
         None
@@ -317,8 +337,10 @@ impl Session<'_> {
                 options.heartbeat_answer
             )));
         }
-        if let Some((_, server)) = self.going.take_if(|(at, _)| now >= *at) {
-            return Some(End::Moved(server));
+        if let Some(going) = &mut self.going
+            && going.due().is_some_and(|at| now >= at)
+        {
+            going.begin(options);
         }
         if self.heartbeat.is_none() && now >= self.received.min(self.written) + options.heartbeat {
             self.out.extend_from_slice(b"#0\n");
@@ -341,7 +363,7 @@ impl Session<'_> {
             Some(sent) => sent + options.heartbeat_answer,
             None => self.received.min(self.written) + options.heartbeat,
         };
-        let going = self.going.as_ref().map(|(at, _)| *at);
+        let going = self.going.as_ref().and_then(Moving::due);
         let again = self.state.outstanding.oldest().map(|at| at + options.resend_after);
         [going, again].into_iter().flatten().fold(heartbeat, Instant::min)
     }

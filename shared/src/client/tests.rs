@@ -1,6 +1,7 @@
 //! The client against a server that does exactly what each test wants.
 
 mod connecting;
+mod moving;
 mod receiving;
 mod sending;
 

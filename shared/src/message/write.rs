@@ -169,11 +169,13 @@ pub fn replaced(out: &mut Vec<u8>) {
     out.extend_from_slice(b"[[n]]\nt = \"replaced\"\n");
 }
 
-/// `[[n]] t = "move"`: where to go, and after how many milliseconds.
-pub fn moved(server: &str, port: u16, after_ms: u64, out: &mut Vec<u8>) {
+/// `[[n]] t = "move"`: where to go, if there is another node, and after how many milliseconds.
+pub fn moved(to: Option<(&str, u16)>, after_ms: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(b"[[n]]\nt = \"move\"\n");
-    text("server", server, out);
-    number("port", i64::from(port), out);
+    if let Some((server, port)) = to {
+        text("server", server, out);
+        number("port", i64::from(port), out);
+    }
     number("after", i64::try_from(after_ms).unwrap_or(i64::MAX), out);
 }
 

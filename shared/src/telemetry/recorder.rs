@@ -87,6 +87,7 @@ fn begin(part: Part) {
     }
     let labels = [("version", env!("CARGO_PKG_VERSION")), ("part", part.as_str())];
     Metric::ProcessBuildInfo.gauge(&labels).set(1.0);
+    Metric::ProcessContract.gauge(&[]).set(f64::from(crate::contract::CONTRACT));
 }
 
 #[cfg(test)]

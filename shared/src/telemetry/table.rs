@@ -93,6 +93,10 @@ metrics! {
     EdgeBrokerConnected = Edge Gauge "im_edge_broker_connected" [] "1 while the broker is connected.";
     EdgeBrokerLosses = Edge Counter "im_edge_broker_losses_total" ["reason": ["disconnected", "slow_consumer", "lease"]]
         "Times that deliveries may have been missed.";
+    EdgeDraining = Edge Gauge "im_edge_draining" [] "1 once this node drains.";
+    EdgeDrainSessions = Edge Counter "im_edge_drain_sessions_total" ["result": ["moved", "sent_away", "stayed", "cut_off"]]
+        "Sessions of a node that drains: gone where it told them to, closed with nowhere to go, closed because they \
+         stayed, still there at the deadline.";
     EdgeRpcCalls = Edge Counter "im_edge_rpc_calls_total" ["call": OPEN, "result": RESULT] "Calls to workers.";
     EdgeRpcSeconds = Edge Histogram "im_edge_rpc_seconds" ["call": OPEN] "From a call to a worker to its answer, retries included.";
     EdgeHttpRequests = Edge Counter "im_edge_http_requests_total" ["route": OPEN, "status": OPEN] "HTTP requests.";
@@ -135,5 +139,8 @@ metrics! {
     ProcessResidentBytes = Process Gauge "im_process_resident_bytes" [] "Memory in RAM.";
     ProcessCpuSeconds = Process Counter "im_process_cpu_seconds_total" [] "CPU time, user and system.";
     ProcessOpenFiles = Process Gauge "im_process_open_files" [] "Open file descriptors.";
+    WorkerDrainsCutOff = Worker Counter "im_worker_drains_cut_off_total" [] "Drains that did not end within their deadline.";
+    WorkerMisfits = Worker Counter "im_worker_misfits_total" [] "Nodes heard of whose contract this worker does not understand.";
+    ProcessContract = Process Gauge "im_process_contract" [] "The contract between edges and workers that this build speaks.";
     ProcessBuildInfo = Process Gauge "im_process_build_info" ["version": OPEN, "part": OPEN] "Always 1; says which build runs.";
 }

@@ -156,6 +156,8 @@ fn nodes() -> Nodes {
             port: 1987,
             sessions: 100,
             draining: false,
+            gone: false,
+            speaks: Default::default(),
             epoch: None,
         });
     }

@@ -37,6 +37,8 @@ pub struct Process {
     pub name: String,
     binary: PathBuf,
     settings: Vec<(String, String)>,
+    /// Settings that this binary does not know.
+    unknown: Vec<String>,
     ready: PathBuf,
     log: PathBuf,
     child: Option<Child>,
@@ -48,7 +50,31 @@ impl Process {
     pub fn new(name: &str, binary: PathBuf, dir: &Path, settings: Vec<(String, String)>) -> Self {
         let file = |suffix: &str| dir.join(format!("{name}.{suffix}"));
         let (ready, log) = (file("ready.toml"), file("log"));
-        Self { name: name.to_owned(), binary, settings, ready, log, child: None, addresses: None }
+        Self {
+            name: name.to_owned(),
+            binary,
+            settings,
+            unknown: Vec::new(),
+            ready,
+            log,
+            child: None,
+            addresses: None,
+        }
+    }
+
+    /// From its next start on it is this binary, of another release perhaps: what that does not know it is not told.
+    ///
+    /// # Errors
+    /// The binary cannot be run.
+    pub async fn becomes(&mut self, binary: PathBuf) -> anyhow::Result<()> {
+        let settings = self.settings.iter().map(|(key, value)| (key, value));
+        let asked = Command::new(&binary).envs(settings).arg("--check-config").output().await?;
+        let said =
+            String::from_utf8_lossy(&asked.stderr).into_owned() + &String::from_utf8_lossy(&asked.stdout);
+        let unknown = |key: &&String| !asked.status.success() && said.contains(key.as_str());
+        self.unknown = self.settings.iter().map(|(key, _)| key).filter(unknown).cloned().collect();
+        self.binary = binary;
+        Ok(())
     }
 
     /// Gives it, or takes from it, an environment variable at its next start.
@@ -63,7 +89,7 @@ impl Process {
         self.addresses = None;
         let log = fs::File::options().create(true).append(true).open(&self.log)?;
         let child = Command::new(&self.binary)
-            .envs(self.settings.iter().map(|(key, value)| (key, value)))
+            .envs(self.settings.iter().filter(|(key, _)| !self.unknown.contains(key)).cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -129,15 +155,30 @@ impl Process {
         }
     }
 
+    /// SIGTERM, without waiting for anything.
+    pub fn terminate(&self) {
+        let pid = self.child.as_ref().and_then(Child::id).expect("it runs");
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), nix::sys::signal::Signal::SIGTERM)
+            .expect("a child can be signalled");
+    }
+
     /// SIGTERM, and the end of its drain.
     ///
     /// # Panics
     /// When it does not end in time, or not with success.
     pub async fn stop(&mut self) {
+        if self.child.is_some() {
+            self.terminate();
+            self.ended().await;
+        }
+    }
+
+    /// The end of its drain.
+    ///
+    /// # Panics
+    /// When it does not end in time, or not with success.
+    pub async fn ended(&mut self) {
         let Some(mut child) = self.child.take() else { return };
-        let pid = child.id().expect("not awaited before");
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), nix::sys::signal::Signal::SIGTERM)
-            .expect("a child can be signalled");
         match tokio::time::timeout(Duration::from_secs(15), child.wait()).await {
             Ok(status) => {
                 let status = status.expect("a child can be awaited");

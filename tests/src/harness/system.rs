@@ -1,7 +1,7 @@
 //! Some edges and workers as real processes, with a schema, a key prefix and a subject prefix of their own.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicI64, AtomicU32, Ordering},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -23,6 +23,10 @@ pub struct Options {
     pub worker: Vec<(&'static str, String)>,
     /// Every process reaches its stores by ways that [`System::way`] can cut.
     pub cuttable: bool,
+    /// The edges are this binary, of another release.
+    pub edge_binary: Option<PathBuf>,
+    /// The workers are this binary, of another release.
+    pub worker_binary: Option<PathBuf>,
 }
 
 /// A running system. [`System::finish`] at the end of the test checks that nothing is pending; a system dropped
@@ -94,6 +98,13 @@ impl System {
                 &dir,
                 with(settings, WORKER, &options.worker),
             ));
+        }
+        for (processes, binary) in
+            [(&mut system.edges, &options.edge_binary), (&mut system.workers, &options.worker_binary)]
+        {
+            for (process, binary) in processes.iter_mut().zip(binary.iter().cycle()) {
+                process.becomes(binary.clone()).await?;
+            }
         }
         system.launch_all().await?;
         Ok(system)
@@ -194,6 +205,13 @@ impl System {
     /// Drains an edge and starts it again, on other ports.
     pub async fn restart_edge(&mut self, edge: usize) {
         self.remember_accepted(edge).await;
+        self.edges[edge].stop().await;
+        self.start_edge(edge).await;
+    }
+
+    /// The same under traffic: what it accepts until its end is in no count.
+    pub async fn roll_edge(&mut self, edge: usize) {
+        self.edge_killed = true;
         self.edges[edge].stop().await;
         self.start_edge(edge).await;
     }
@@ -300,6 +318,7 @@ const EDGE: &[(&str, &str)] = &[
     ("node.heartbeat_ms", "100"),
     ("node.lease_ms", "1500"),
     ("node.cursor_ms", "50"),
+    ("drain.notice_ms", "50"),
     ("log.filter", "info"),
 ];
 

@@ -6,48 +6,31 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_nats::jetstream::Context;
-use shared::{
-    subject::{Lane, Subjects},
-    telemetry::Metric,
-};
+use shared::{subject::Lane, telemetry::Metric};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::mpsc,
     task::JoinSet,
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Pulled, chunk,
-    finish::{Broken, Finisher, Tools},
+    common::Shared,
+    finish::{Broken, Finisher},
     ownership, source,
 };
 use crate::{
-    config::WorkerConfig,
     pipeline::{ChunkError, cache::Cache},
     store::{self, Session, StoreError, lanes},
 };
 
 /// Batches pulled ahead of the chunk under way, over all lanes of a committer; the pullers wait beyond it.
 const PULLED: usize = 64;
+/// How long the broker may take to say that it has taken in the last acknowledgements before lanes are let go.
+const ACKED: Duration = Duration::from_secs(1);
 /// Between two sessions: long enough not to hammer a store that is down, short against a takeover.
 const RETRY: Duration = Duration::from_millis(200);
-
-/// What every committer of a process shares.
-#[derive(Debug)]
-pub struct Shared {
-    /// The worker's settings.
-    pub config: WorkerConfig,
-    /// JetStream.
-    pub js: Context,
-    /// How often the broker was lost: what was under way then must not be relied on.
-    pub losses: watch::Receiver<u64>,
-    /// Names on the broker.
-    pub subjects: Subjects,
-    /// Deliveries and routes.
-    pub tools: Tools,
-}
 
 /// A committer during one session.
 pub struct Committer {
@@ -209,12 +192,16 @@ impl Committer {
     async fn serve(&mut self, shutdown: &CancellationToken) -> Result<(), SessionEnd> {
         let mut balance = interval(self.shared.config.worker.balance_ms.get());
         balance.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let finisher = self.finisher.clone();
+        let (finisher, mut news) = (self.finisher.clone(), self.shared.news.clone());
+        news.mark_unchanged();
+        // Whoever has more than its share now lets lanes go without waiting for its own time to look.
+        self.shared.tell().await;
         loop {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return self.leave().await,
                 broken = finisher.broken() => return Err(broken.into()),
+                Ok(()) = news.changed() => balance.reset_immediately(),
                 _ = balance.tick() => {
                     if self.shared.tools.deliveries.nodes().is_deaf() {
                         return Err(SessionEnd::Deaf);
@@ -327,10 +314,18 @@ impl Committer {
         }
         let finisher = self.finisher.clone();
         self.awake(finisher.idle()).await?;
+        // What the broker has not taken in by then, the lane's next owner gets again and answers a second time.
+        let acked = self.shared.acked();
+        if !matches!(self.awake(timeout(ACKED, acked)).await?, Ok(Ok(()))) {
+            tracing::warn!(
+                "the broker did not say that it has the last acknowledgements: some frames may come again"
+            );
+        }
         for lane in going {
             ownership::release(self.session.client(), self.class, *lane).await.map_err(StoreError::from)?;
             tracing::info!(lane = lane.0, "lane released");
         }
+        self.shared.tell().await;
         Ok(())
     }
 
@@ -364,6 +359,7 @@ impl Committer {
     }
 
     async fn leave(&mut self) -> Result<(), SessionEnd> {
+        ownership::renounce(self.session.client(), self.class).await.map_err(StoreError::from)?;
         let held: Vec<Lane> = self.lanes.keys().copied().collect();
         self.release(&held).await
     }

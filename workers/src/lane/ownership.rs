@@ -63,6 +63,14 @@ pub async fn announce(client: &Client, class: i32) -> Result<(), Error> {
     client.execute("SELECT pg_advisory_lock_shared($1, $2)", &[&class, &PRESENCE]).await.map(drop)
 }
 
+/// Says that this session is none any more: the others share its lanes as soon as it lets them go.
+///
+/// # Errors
+/// The session's.
+pub async fn renounce(client: &Client, class: i32) -> Result<(), Error> {
+    client.execute("SELECT pg_advisory_unlock_shared($1, $2)", &[&class, &PRESENCE]).await.map(drop)
+}
+
 /// Reads the locks; also this session's sign of life towards `idle_session_timeout`.
 ///
 /// # Errors

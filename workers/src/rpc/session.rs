@@ -2,6 +2,7 @@
 
 use shared::{
     command::Code,
+    contract::Speaks,
     delivery::Delivery,
     ids::SessionNo,
     rpc::{
@@ -48,6 +49,9 @@ pub(super) async fn connect(calls: &Calls, batch: ConnectBatch) -> Result<Connec
         let reason = format!("expected a number for each of {count} logins, found {numbers}");
         return Err(Fault::refused(Code::Invalid, reason));
     }
+    if let Some(why) = batch.speaks.misfit() {
+        return Err(Fault::Unavailable(why));
+    }
     let pool = &calls.desk.pool;
     let done = logins::connect(pool, &batch.logins, &batch.numbers, calls.device_limits()).await?;
     // Who carried them out before may have written the routes and told nobody: then no route says who was replaced.
@@ -90,7 +94,7 @@ pub(super) async fn connect(calls: &Calls, batch: ConnectBatch) -> Result<Connec
             reason: Some(reason.clone()),
         },
     };
-    Ok(ConnectReply { results: done.results.iter().map(result).collect() })
+    Ok(ConnectReply { speaks: Speaks::this(), results: done.results.iter().map(result).collect() })
 }
 
 /// `session.register`.

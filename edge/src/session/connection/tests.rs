@@ -347,22 +347,6 @@ async fn without_workers_a_login_is_told_to_try_again_and_a_session_keeps_readin
 }
 
 #[tokio::test]
-async fn a_drain_publishes_what_was_taken_and_tells_what_was_acknowledged() {
-    let node = Node::start(|_| ()).await;
-    node.world.send_modify(|world| world.owed = vec![push(1, 2, 1)]);
-    let mut client = Client::logged_in(&node, 1, "pad").await;
-    assert!(client.frame().await.unwrap().contains("seq = 1"));
-    client.write(&("[[a]]\nid = \"p1\"\n\n".to_owned() + &message(1, 2))).await;
-    node.until(|world| world.accepted.len() == 1).await;
-    let world = node.world.clone();
-    assert_eq!(node.drain(Vec::new()).await.stragglers, Vec::<String>::new());
-    assert_eq!(client.frame().await, None);
-    let world = world.borrow();
-    assert!(world.cursors.iter().any(|one| one.moves.iter().any(|one| one.seq == Seq(1))));
-    assert_eq!(world.closed.len(), 1);
-}
-
-#[tokio::test]
 async fn many_connections_that_send_nothing_or_junk_cost_the_others_nothing() {
     let node = Node::start(|_| ()).await;
     let mut silent = Vec::new();
@@ -376,25 +360,6 @@ async fn many_connections_that_send_nothing_or_junk_cost_the_others_nothing() {
     let mut client = Client::logged_in(&node, 1, "pad").await;
     client.write(&message(1, 2)).await;
     node.until(|world| world.accepted.len() == 1).await;
-}
-
-#[tokio::test]
-async fn a_drain_tells_sessions_where_to_go_and_closes_who_stays() {
-    let node = Node::start(|_| ()).await;
-    let (mut one, mut other) =
-        (Client::logged_in(&node, 1, "pad").await, Client::logged_in(&node, 2, "pad").await);
-    let peer = crate::node::peers::Peer { server: "10.0.0.2".into(), port: 1987, sessions: 0 };
-    let draining = tokio::spawn(node.drain(vec![peer]));
-    for client in [&mut one, &mut other] {
-        let moved = client.frame().await.unwrap();
-        assert!(
-            moved.contains("\"move\"") && moved.contains("10.0.0.2") && moved.contains("1987"),
-            "{moved}"
-        );
-    }
-    drop(one);
-    assert_eq!(other.frame().await, None);
-    assert_eq!(draining.await.unwrap().stragglers, Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -68,6 +68,8 @@ pub enum Fault {
     CutWorkerNats,
     /// 30 % of the clients reconnect at once.
     Reconnect,
+    /// Every worker and then every edge ended with SIGTERM and started again, each ready before the next one ends.
+    Roll,
     /// Two other faults at once.
     Two,
 }
@@ -91,6 +93,8 @@ pub enum Action {
     Cut(String, &'static str, Duration),
     /// Clients reconnect: the seed of which ones.
     Reconnect(u64),
+    /// SIGTERM, and ready again, one after the other.
+    Roll(Vec<String>),
     /// At once.
     Both(Box<Action>, Box<Action>),
 }
@@ -156,6 +160,10 @@ impl Plan {
             Fault::CutWorker => Action::Cut(worker, "postgres", CUT),
             Fault::CutWorkerNats => Action::Cut(worker, "nats", CUT),
             Fault::Reconnect => Action::Reconnect(self.random.next()),
+            Fault::Roll => {
+                let workers = (1..=self.workers).map(|number| format!("w{number}"));
+                Action::Roll(workers.chain((1..=self.edges).map(|number| format!("e{number}"))).collect())
+            }
             Fault::Two => {
                 let (one, other) = self.two();
                 Action::Both(Box::new(self.action(one)), Box::new(self.action(other)))
@@ -165,10 +173,11 @@ impl Plan {
 
     /// Two different ones that do not work on the same process.
     fn two(&mut self) -> (Fault, Fault) {
-        let others: Vec<Fault> =
-            Fault::value_variants().iter().copied().filter(|it| *it != Fault::Two).collect();
+        // A roll works on every process.
+        let single = |it: &Fault| !matches!(it, Fault::Two | Fault::Roll);
+        let others: Vec<Fault> = Fault::value_variants().iter().copied().filter(single).collect();
         // With `--faults two` alone, any two; otherwise from those that were asked for, where there are enough.
-        let asked: Vec<Fault> = self.faults.iter().copied().filter(|it| *it != Fault::Two).collect();
+        let asked: Vec<Fault> = self.faults.iter().copied().filter(single).collect();
         let from = if asked.len() >= 2 { asked } else { others };
         let one = *self.random.pick(&from).unwrap_or(&Fault::KillWorker);
         let apart: Vec<Fault> = from.iter().copied().filter(|it| it.on() != one.on()).collect();
@@ -211,6 +220,7 @@ impl Fault {
             Self::KillPostgres | Self::TermPostgres | Self::DownPostgres => "postgres",
             Self::KillRedis | Self::TermRedis | Self::DownRedis | Self::FlushRedis => "redis",
             Self::Reconnect => "clients",
+            Self::Roll => "all",
             Self::Two => "two",
         }
     }
@@ -237,6 +247,7 @@ impl fmt::Display for Action {
             Self::Wipe => write!(f, "JetStream's folder removed"),
             Self::Freeze(name, time) => write!(f, "{name} stopped for {time:?}"),
             Self::Cut(name, from, time) => write!(f, "{name} cut off from {from} for {time:?}"),
+            Self::Roll(names) => write!(f, "{} restarted one after the other", names.join(", ")),
             Self::Reconnect(_) => write!(f, "30 % of the clients reconnect"),
             Self::Both(one, other) => write!(f, "{one} and {other}"),
         }

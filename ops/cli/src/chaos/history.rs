@@ -34,6 +34,11 @@ pub struct History {
     pub repeats: u64,
     /// How often a device went away and came back.
     pub returns: u64,
+    /// Times that a device which stays had no connection.
+    pub gaps: Vec<Gap>,
+    /// When a message was begun and how long after that a device was shown it, milliseconds; without devices that are slow
+    /// or go away.
+    pub delays: Vec<(u32, u32)>,
     /// What devices that go away have saved, one bit a number.
     has: HashMap<(DeviceNo, TalkNo), Vec<u64>>,
     /// Attempts' deliveries shown, a device.
@@ -50,6 +55,17 @@ pub struct Device {
     pub name: String,
     /// It goes away now and then: its messages may wait for its return.
     pub leaves: bool,
+}
+
+/// A time without a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// Whose.
+    pub device: DeviceNo,
+    /// When it ended, milliseconds since the run's begin.
+    pub at_ms: u32,
+    /// How long it was, milliseconds.
+    pub lasted_ms: u32,
 }
 
 /// One conversation.
@@ -155,6 +171,14 @@ impl History {
         if let (Some(row), Some(count)) = (self.shown.get_mut(at), self.shown_attempts.get_mut(at)) {
             *count += u64::from(matches!(shown.what, What::Attempt(_)));
             row.push(shown);
+        }
+    }
+
+    /// A device was shown this attempt's message `now`: how long that took counts, unless its sender goes away.
+    pub fn shown_after(&mut self, attempt: AttemptNo, now_ms: u32) {
+        let Some(it) = self.attempts.get(attempt as usize) else { return };
+        if self.devices.get(usize::from(it.device)).is_some_and(|device| !device.leaves) {
+            self.delays.push((it.at_ms, now_ms.saturating_sub(it.at_ms)));
         }
     }
 

@@ -14,6 +14,7 @@ use super::random::Random;
 use super::watch::Watch;
 use super::world::World;
 use crate::record::{Kind, Process};
+use crate::restart;
 
 /// How long an ordered end may take before it is made one by force.
 const ORDERED: Duration = Duration::from_secs(30);
@@ -67,6 +68,13 @@ pub fn inject<'a>(
                         // One that has ended is the judge's business.
                         drop(client.reconnect().await);
                     }
+                }
+                Ok(())
+            }
+            Action::Roll(names) => {
+                for name in names {
+                    watch.before_its_end(&world.process(name)?).await;
+                    restart::one(world.dir(), name).await?;
                 }
                 Ok(())
             }

@@ -9,6 +9,7 @@ use super::history::History;
 use super::judge::{Lost, Verdict};
 use super::memory::Used;
 use super::rest::Rest;
+use super::roll::{self, Roll};
 use super::timing::{self, Done, Kind, Timed};
 
 /// The whole document, in its order.
@@ -38,6 +39,8 @@ pub struct Ledger {
     backlogs: BTreeMap<String, i64>,
     memory: Vec<Used>,
     summary: Vec<Kind>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    roll: Vec<Roll>,
     fault: Vec<Timed>,
 }
 
@@ -161,6 +164,7 @@ impl Ledger {
             backlogs: parts.backlogs,
             memory: parts.memory,
             summary: timing::summary(&fault),
+            roll: roll::rolls(history, parts.faults),
             fault,
             examples,
         }

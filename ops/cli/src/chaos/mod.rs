@@ -7,7 +7,7 @@
 //! | `people`, `talk`, `history` | the clients, what they do, and the record of it |
 //! | `watch`, `memory` | the processes meanwhile: the edges' counters and everybody's memory |
 //! | `rest`, `judge`, `conservation` | coming to rest; what is wrong with what was shown, and with the counts |
-//! | `ledger`, `timing` | the document that says so, and how long acks stayed away |
+//! | `ledger`, `timing`, `roll` | the document that says so; how long acks stayed away; what clients saw of a roll |
 
 mod conservation;
 mod fault;
@@ -20,6 +20,7 @@ mod people;
 mod proxy;
 mod random;
 mod rest;
+mod roll;
 mod talk;
 mod timing;
 mod watch;
@@ -146,6 +147,9 @@ async fn experiment(options: &Options, world: &World, watch: &Watch) -> Result<L
         batches: rest.batches.cast_signed(),
         lanes,
     };
+    for roll in roll::rolls(&history, &faults) {
+        say(roll);
+    }
     Ok(Ledger::new(Parts {
         seed: options.seed,
         seconds,

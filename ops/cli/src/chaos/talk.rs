@@ -14,7 +14,7 @@ use shared::message::{Target, WantedAck};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::history::{Answer, AttemptNo, DeviceNo, History, Shown, TalkNo, What, text};
+use super::history::{Answer, AttemptNo, DeviceNo, Gap, History, Shown, TalkNo, What, text};
 use super::people::{People, WINDOW};
 use super::random::Random;
 
@@ -228,6 +228,8 @@ impl Reader {
     /// Until the client has ended.
     async fn receive(&self, events: &mut Events, random: &mut Random) {
         let (record, device) = (&self.record, self.device);
+        // A connection that this client gave up itself says nothing about the system.
+        let mut own = false;
         while let Some(event) = events.next().await {
             match event {
                 Event::Delivery(delivery) => {
@@ -236,12 +238,22 @@ impl Reader {
                         sleep(if random.below(STALLS_IN) == 0 { STALL } else { SLOW }).await;
                     }
                 }
-                Event::Disconnected { .. } => record.history().disconnects += 1,
+                Event::Disconnected { reason } => {
+                    own = reason.contains("the application asked");
+                    record.history().disconnects += 1;
+                }
+                Event::Connected { away, .. } => {
+                    let lasted_ms = u32::try_from(away.as_millis()).unwrap_or(u32::MAX);
+                    let gap = Gap { device, at_ms: record.now_ms(), lasted_ms };
+                    if !std::mem::take(&mut own) {
+                        record.history().gaps.push(gap);
+                    }
+                }
                 Event::Replaced => ended(record, device, "replaced"),
                 Event::LoginRefused(refused) => ended(record, device, &format!("login: {refused}")),
                 Event::Refusal(refused) => ended(record, device, &format!("an acknowledgement: {refused}")),
                 Event::Unknown(frame) => ended(record, device, &format!("an unknown frame: {frame}")),
-                Event::Receipt(_) | Event::Connected { .. } | Event::Moved { .. } => {}
+                Event::Receipt(_) | Event::Moved { .. } => {}
             }
         }
     }
@@ -256,6 +268,11 @@ impl Reader {
         };
         let seq = u32::try_from(delivery.seq.0).unwrap_or(u32::MAX);
         let shown = Shown { talk: talk.unwrap_or(TalkNo::MAX), seq, what };
+        if let What::Attempt(attempt) = what
+            && !(self.slow || self.leaves)
+        {
+            history.shown_after(attempt, self.record.now_ms());
+        }
         if self.leaves { history.show_once(self.device, shown) } else { history.show(self.device, shown) }
     }
 }

@@ -15,7 +15,6 @@ use super::log::Log;
 use super::say::Say;
 use super::spec::Spec;
 use crate::process::{Identity, send};
-use crate::record::Kind;
 use crate::stale::stop_signal;
 
 /// How often a process that is not ready yet is asked.
@@ -25,6 +24,10 @@ const LASTING: Duration = Duration::from_secs(2);
 /// The pause before the second start of a process that does not last; doubled up to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long a process has to end in order: an edge tells its clients, a store writes what it holds. Longer than the drain of
+/// an edge (`drain.deadline_seconds`) or a worker (`worker.drain_seconds`) takes.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 /// What keeps one process running.
 #[derive(Debug)]
@@ -108,7 +111,7 @@ impl Keeper {
 
     /// In order, then by force.
     async fn stop(&self, mut child: Child, pid: u32) -> Result<End> {
-        let limit = stop_limit(self.spec.kind);
+        let limit = STOP_LIMIT;
         send(pid, stop_signal(self.spec.kind))?;
         if timeout(limit, child.wait()).await.is_err() {
             self.say.line(format!("{} (pid {pid}) did not end within {limit:?}; killed", self.spec.name));
@@ -117,14 +120,6 @@ impl Keeper {
         }
         Ok(End::Stopped)
     }
-}
-
-/// How long a process has to end in order. An edge tells its clients, a store writes what it holds.
-pub fn stop_limit(kind: Kind) -> Duration {
-    Duration::from_secs(match kind {
-        Kind::Edge | Kind::Worker => 20,
-        Kind::Nats | Kind::Postgres | Kind::Redis => 30,
-    })
 }
 
 fn ended(status: ExitStatus, pid: u32, ready_since: Option<Instant>) -> End {

@@ -125,7 +125,11 @@ fn notice(table: &Table) -> Option<Incoming> {
     match text(table, "t")? {
         "replaced" => Some(Incoming::Replaced),
         "move" => Some(Incoming::Move {
-            server: format!("{}:{}", text(table, "server")?, whole(table, "port")?),
+            server: match (text(table, "server"), whole(table, "port")) {
+                (Some(server), Some(port)) => Some(format!("{server}:{port}")),
+                (None, None) => None,
+                _ => return None,
+            },
             after: u64::try_from(table.get("after")?.as_integer()?).ok()?,
         }),
         _ => None,

@@ -112,6 +112,7 @@ fn requests_answers_receipts_and_notices_are_read() {
     assert_eq!(parse(&bytes), [Incoming::Receipt(receipt)]);
 
     assert_eq!(parse(&frame(write::replaced)), [Incoming::Replaced]);
-    let bytes = frame(|out| write::moved("10.0.0.7", 1987, 250, out));
-    assert_eq!(parse(&bytes), [Incoming::Move { server: "10.0.0.7:1987".into(), after: 250 }]);
+    let bytes = frame(|out| write::moved(Some(("10.0.0.7", 1987)), 250, out));
+    assert_eq!(parse(&bytes), [Incoming::Move { server: Some("10.0.0.7:1987".into()), after: 250 }]);
+    assert_eq!(parse(&frame(|out| write::moved(None, 9, out))), [Incoming::Move { server: None, after: 9 }]);
 }

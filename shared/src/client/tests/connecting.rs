@@ -89,30 +89,6 @@ async fn a_silent_peer_is_left() {
 }
 
 #[tokio::test]
-async fn a_node_that_drains_is_left_for_the_one_it_names_with_all_that_is_unanswered() {
-    let (node, other) = (Node::new().await, Node::new().await);
-    let (connected, mut peer) = tokio::join!(Client::connect(node.options()), node.login("login"));
-    let (client, mut events) = connected.unwrap();
-    let sent = client.begin(Target::User(UserId(2)), "a", WantedAck::Stored).await.unwrap();
-    peer.entry().await;
-    let port = other.listener.local_addr().unwrap().port();
-    peer.write(&format!("[[n]]\nt = \"move\"\nserver = \"127.0.0.1\"\nport = {port}\nafter = 20\n")).await;
-    let mut next = other.login("reconnect").await;
-    let message = next.entry().await;
-    next.stored(&message, 1).await;
-    sent.await.unwrap();
-    let mut told = Vec::new();
-    while told.len() < 3 {
-        told.push(events.next().await.unwrap());
-    }
-    assert_eq!(
-        told[1..],
-        [Event::Moved { server: other.address() }, Event::Connected { server: other.address() }]
-    );
-    assert_eq!(peer.frame().await, None);
-}
-
-#[tokio::test]
 async fn a_replaced_device_stays_away() {
     let node = Node::new().await;
     let (connected, mut peer) = tokio::join!(Client::connect(node.options()), node.login("login"));

@@ -121,10 +121,11 @@ fn answers_always_have_id_t_and_s() {
 fn notices() {
     assert_eq!(written(replaced), "[[n]]\nt = \"replaced\"\n");
     assert_eq!(
-        written(|out| moved("192.168.3.5", 1987, 250, out)),
+        written(|out| moved(Some(("192.168.3.5", 1987)), 250, out)),
         "[[n]]\nt = \"move\"\nserver = \"192.168.3.5\"\nport = 1987\nafter = 250\n"
     );
-    written(|out| moved("h", 1, u64::MAX, out));
+    assert_eq!(written(|out| moved(None, 250, out)), "[[n]]\nt = \"move\"\nafter = 250\n");
+    written(|out| moved(Some(("h", 1)), u64::MAX, out));
 }
 
 proptest! {
