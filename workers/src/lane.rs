@@ -6,6 +6,7 @@
 
 mod chunk;
 pub mod committer;
+pub mod common;
 pub mod finish;
 pub mod ownership;
 pub mod probation;

@@ -14,7 +14,7 @@ use shared::{
     telemetry::{Metric, Share},
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::mpsc,
     task::JoinSet,
     time::{MissedTickBehavior, interval, timeout},
 };
@@ -22,7 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Pulled, chunk,
-    finish::{Broken, Finisher, Tools},
+    common::Shared,
+    finish::{Broken, Finisher},
     ownership, source,
 };
 use crate::{

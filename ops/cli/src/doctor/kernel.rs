@@ -5,8 +5,10 @@ use shared::telemetry::Machine;
 
 use super::finding::{Check, Finding, Severity};
 
-/// The backlog that our listeners ask for: the kernel gives the smaller of this and its own limit.
-const BACKLOG: i64 = 1024;
+/// The backlog that an edge's listeners ask for: the kernel gives the smaller of this and its own limit.
+const BACKLOG: i64 = 4096;
+/// Half-open connections that a rush of clients has.
+const HALF_OPEN: i64 = 1024;
 /// Files that an edge has beside its clients' connections.
 const OWN_FILES: i64 = 500;
 /// Open files that any process of ours can do with.
@@ -14,7 +16,7 @@ const FEWEST_FILES: i64 = 1024;
 
 const SOMAXCONN: Check = Check {
     key: "kernel.somaxconn",
-    expected: "1024 or more",
+    expected: "4096 or more",
     why: "when many clients come back at once, connections beyond this wait for seconds until they try again",
     remedy: "sysctl -w net.core.somaxconn=4096, and the same in /etc/sysctl.d; in a container by its own setting",
 };
@@ -48,9 +50,10 @@ pub fn check(host: &Host<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     // Only who listens for many has a backlog that fills.
     if host.connections.is_some() {
-        let backlogs = [(SOMAXCONN, machine.somaxconn), (SYN_BACKLOG, machine.syn_backlog)];
-        findings.extend(backlogs.into_iter().filter_map(|(check, limit)| {
-            Some(check.judged(limit? >= BACKLOG, Severity::Warning, host.name, limit?))
+        let backlogs =
+            [(SOMAXCONN, BACKLOG, machine.somaxconn), (SYN_BACKLOG, HALF_OPEN, machine.syn_backlog)];
+        findings.extend(backlogs.into_iter().filter_map(|(check, least, limit)| {
+            Some(check.judged(limit? >= least, Severity::Warning, host.name, limit?))
         }));
     }
     findings.extend(machine.open_files.map(|files| open_files(host, files)));
