@@ -77,7 +77,7 @@ impl Context {
             parse: config.limits.frame(),
             publisher: Publisher::start(sink, registry.clone(), subjects, node, settings, &metrics, vital),
             registry,
-            backlogs: Backlogs::start(calls.clone(), vital),
+            backlogs: Backlogs::start(calls.clone(), &metrics, vital),
             logins: Logins::start(calls.clone(), node.clone(), server.to_owned(), port, vital),
             calls,
             notes: Notes::new(metrics.clone()),

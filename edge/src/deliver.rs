@@ -15,8 +15,9 @@ use futures::StreamExt;
 use metrics::Counter;
 use shared::{
     delivery::{self, Delivery, Push},
-    rpc::BATCH_HEADER,
-    telemetry::Metric,
+    ids::Conversation,
+    rpc::{ACCEPTED_HEADER, BATCH_HEADER},
+    telemetry::{Metric, Moment},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +28,7 @@ use self::{
 use crate::{
     broker::{Broker, Losses},
     context::Context,
+    metric::{Mark, Marked, MarkedKind},
     outbox::{Close, Item, Outbox, Wakes},
 };
 
@@ -105,7 +107,8 @@ impl Deliver {
             {
                 self.context.resync("gap");
             }
-            self.batch(&message.payload);
+            let accepted = message.headers.as_ref().and_then(|headers| headers.get(ACCEPTED_HEADER));
+            self.batch(&message.payload, accepted.and_then(|at| at.as_str().parse().ok()));
             // An empty reply is the confirmation: everything is queued, or its session will read its backlog.
             if let Some(reply) = message.reply
                 && let Err(error) = broker.client().publish(reply, Bytes::new()).await
@@ -126,16 +129,16 @@ impl Deliver {
         }
     }
 
-    /// One batch, in order.
-    pub fn batch(&self, batch: &Bytes) {
+    /// One batch, in order. `accepted`: when the oldest frame of its chunk was, if that is known.
+    pub fn batch(&self, batch: &Bytes, accepted: Option<Moment>) {
         match delivery::decode(batch) {
             Ok(deliveries) => {
                 self.counters.batches.increment(1);
-                let mut later = Wakes::default();
+                let mut to = Reached { later: Wakes::default(), marks: Marks { accepted, set: [false; 6] } };
                 for (number, delivery) in deliveries.into_iter().enumerate() {
-                    self.one(delivery, &mut later);
+                    self.one(delivery, &mut to);
                     if number % SLICE == SLICE - 1 {
-                        later.wake();
+                        to.later.wake();
                     }
                 }
             }
@@ -148,19 +151,21 @@ impl Deliver {
         }
     }
 
-    fn one(&self, delivery: Delivery, later: &mut Wakes) {
+    fn one(&self, delivery: Delivery, to: &mut Reached) {
         let registry = &self.context.registry;
         match delivery {
             Delivery::Push(push) => {
                 self.counters.push.increment(1);
-                self.push(push, later);
+                self.push(push, to);
             }
             Delivery::Answer { user, session, place, body } => {
                 self.counters.answer.increment(1);
                 let body = Bytes::copy_from_slice(&body);
+                let kind = kind(&body, place.map(|(conversation, _)| conversation));
                 registry.of_user(user, |one| {
                     if one.who.session == session {
-                        self.queue(one, Item::Answer { place, body: body.clone() }, later);
+                        self.queue(one, Item::Answer { place, body: body.clone() }, &mut to.later);
+                        to.marks.mark(one, Marked::Answer, kind);
                     }
                 });
             }
@@ -169,7 +174,7 @@ impl Deliver {
                 let body = Bytes::copy_from_slice(&body);
                 registry.of_user(user, |one| {
                     if one.who.device == device {
-                        self.queue(one, Item::Receipt(Box::new((key.clone(), body.clone()))), later);
+                        self.queue(one, Item::Receipt(Box::new((key.clone(), body.clone()))), &mut to.later);
                     }
                 });
             }
@@ -197,17 +202,19 @@ impl Deliver {
         }
     }
 
-    fn push(&self, mut push: Push, later: &mut Wakes) {
+    fn push(&self, mut push: Push, to: &mut Reached) {
         // A copy of its own: a frame that waits for a slow client must not keep a whole batch in memory. All sessions
         // that get it share this one.
         push.body = Bytes::copy_from_slice(&push.body);
+        let kind = kind(&push.body, Some(push.conversation));
         let push = Arc::new(push);
         let (mut found, mut crowd) = (0, Wakes::default());
-        let later = if push.to.len() > CROWD { &mut crowd } else { later };
+        let later = if push.to.len() > CROWD { &mut crowd } else { &mut to.later };
         for user in &push.to {
             found += self.context.registry.of_user(*user, |one| {
                 if push.skip != Some(one.who.session) {
                     self.queue(one, Item::Push(push.clone()), later);
+                    to.marks.mark(one, Marked::Push, kind);
                 }
             });
         }
@@ -223,6 +230,42 @@ impl Deliver {
         if !session.queue_with(item, self.context.limits.outbox, later) {
             self.context.metrics.overflows.increment(1);
         }
+    }
+}
+
+/// Whom a batch has reached.
+struct Reached {
+    later: Wakes,
+    marks: Marks,
+}
+
+/// Which deliveries of a batch are measured.
+struct Marks {
+    /// When the oldest frame of its chunk was accepted; without it none is.
+    accepted: Option<Moment>,
+    /// Of what and of which kind one has been marked.
+    set: [bool; 6],
+}
+
+impl Marks {
+    /// Marks what was queued last at this session, if it is the batch's first of its kind. Where there was no room the
+    /// session reads its backlog, and the mark is dropped with what is not written live.
+    fn mark(&mut self, session: &Outbox, what: Marked, kind: MarkedKind) {
+        let place = what as usize * 3 + kind as usize;
+        if let Some(accepted) = self.accepted
+            && !std::mem::replace(&mut self.set[place], true)
+        {
+            session.mark(Mark { accepted, what, kind });
+        }
+    }
+}
+
+/// Of which kind the frame is to which this belongs: a request's answer is `[[rr]]`, what it shows to others is `[[r]]`.
+fn kind(body: &[u8], conversation: Option<Conversation>) -> MarkedKind {
+    match conversation {
+        _ if body.get(2) == Some(&b'r') => MarkedKind::Request,
+        Some(Conversation::Group(_)) => MarkedKind::Group,
+        _ => MarkedKind::Message,
     }
 }
 

@@ -117,6 +117,7 @@ impl Draining {
             session.queue(Item::Notice(body.into()), usize::MAX);
             told += 1;
         });
+        self.context.metrics.moves.increment(told);
         spread
     }
 }

@@ -5,8 +5,47 @@ use metrics::{Counter, Gauge, Histogram};
 use shared::{
     command::Code,
     subject::BatchKind,
-    telemetry::{self, Metric},
+    telemetry::{self, Metric, Moment},
 };
+
+use crate::{
+    calls::{backlogs, notes::CAPACITY},
+    config::EdgeConfig,
+};
+
+/// A delivery whose way is measured from accepting its frame to writing it. One of each kind a batch is enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// When the oldest frame of its chunk was accepted.
+    pub accepted: Moment,
+    /// What it is.
+    pub what: Marked,
+    /// Of which kind of frame.
+    pub kind: MarkedKind,
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Marked {
+    /// The answer to its sender.
+    Answer,
+    /// A delivery to a recipient.
+    Push,
+}
+
+/// Kinds of frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MarkedKind {
+    /// Messages to a user.
+    Message,
+    /// Messages to a group.
+    Group,
+    /// Requests.
+    Request,
+}
+
+/// As [`MarkedKind`] and the accepted frames' counters have them.
+const KINDS: [&str; 3] = ["m", "gm", "r"];
 
 /// The handles. Made once a node, after the recorder has been installed.
 #[derive(Clone)]
@@ -40,7 +79,15 @@ pub struct Metrics {
     pub acks_unmatched: Counter,
     pub notes_dropped: Counter,
     pub panics: Counter,
+    pub backlog_read_seconds: Histogram,
+    pub backlog_reads_waiting: Gauge,
+    pub backlog_reads: Gauge,
+    pub notes_waiting: Gauge,
+    pub publishes: Gauge,
+    pub moves: Counter,
     accepted: [Counter; 3],
+    answer_seconds: [Histogram; 3],
+    delivery_seconds: [Histogram; 3],
 }
 
 impl Metrics {
@@ -49,6 +96,7 @@ impl Metrics {
         let counter = |metric: Metric| metric.counter(&[]);
         let drop = |reason: &'static str| Metric::EdgeDrops.counter(&[("reason", reason)]);
         let opened = |result: &'static str| Metric::EdgeConnectionsOpened.counter(&[("result", result)]);
+        let reads = |state: &'static str| Metric::EdgeBacklogReadsUnderWay.gauge(&[("state", state)]);
         let acks = |level: &'static str| Metric::EdgeAcks.counter(&[("level", level)]);
         Self {
             connections: Metric::EdgeConnections.gauge(&[]),
@@ -79,7 +127,15 @@ impl Metrics {
             acks_unmatched: counter(Metric::EdgeAcksUnmatched),
             notes_dropped: counter(Metric::EdgeNotesDropped),
             panics: counter(Metric::EdgeSessionPanics),
-            accepted: ["m", "gm", "r"].map(|kind| Metric::EdgeFramesAccepted.counter(&[("kind", kind)])),
+            backlog_read_seconds: Metric::EdgeBacklogReadSeconds.histogram(&[]),
+            backlog_reads_waiting: reads("waiting"),
+            backlog_reads: reads("reading"),
+            notes_waiting: Metric::EdgeNotesWaiting.gauge(&[]),
+            publishes: Metric::EdgePublishesUnderWay.gauge(&[]),
+            moves: counter(Metric::EdgeMoves),
+            accepted: KINDS.map(|kind| Metric::EdgeFramesAccepted.counter(&[("kind", kind)])),
+            answer_seconds: KINDS.map(|kind| Metric::EdgeAckSeconds.histogram(&[("kind", kind)])),
+            delivery_seconds: KINDS.map(|kind| Metric::EdgeDeliverySeconds.histogram(&[("kind", kind)])),
         }
     }
 
@@ -93,9 +149,28 @@ impl Metrics {
         }
     }
 
+    /// What was marked has been written.
+    pub fn arrived(&self, mark: Mark) {
+        let seconds = match mark.what {
+            Marked::Answer => &self.answer_seconds,
+            Marked::Push => &self.delivery_seconds,
+        };
+        let kind = match mark.kind {
+            MarkedKind::Message => 0,
+            MarkedKind::Group => 1,
+            MarkedKind::Request => 2,
+        };
+        seconds[kind].record(mark.accepted.elapsed());
+    }
+
     /// A connection ended, and why.
     pub fn closed(&self, reason: &'static str) {
         telemetry::count(Metric::EdgeConnectionsClosed, &[("reason", reason)], 1);
+    }
+
+    /// So did the session on it.
+    pub fn session_ended(&self, reason: &'static str) {
+        telemetry::count(Metric::EdgeSessionsEnded, &[("reason", reason)], 1);
     }
 
     /// A frame or request was refused by this node.
@@ -106,6 +181,20 @@ impl Metrics {
     /// A session began to read from the backlog, and why.
     pub fn behind(&self, reason: &'static str) {
         telemetry::count(Metric::EdgeBacklogEntered, &[("reason", reason)], 1);
+    }
+}
+
+/// Says how much there may be of what is bounded, once at the start.
+pub fn limits(config: &EdgeConfig, http_connections: usize) {
+    for (metric, limit) in [
+        (Metric::EdgeConnectionsLimit, config.limits.connections),
+        (Metric::EdgePublishesLimit, config.publisher.in_flight),
+        (Metric::EdgeQueueLimit, config.publisher.queue_frames),
+        (Metric::EdgeBacklogReadsLimit, backlogs::LIMIT),
+        (Metric::EdgeNotesLimit, CAPACITY),
+        (Metric::EdgeHttpConnectionsLimit, http_connections),
+    ] {
+        telemetry::set(metric, &[], limit as f64);
     }
 }
 

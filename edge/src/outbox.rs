@@ -18,6 +18,8 @@ use shared::{
     message::Sender,
 };
 
+use crate::metric::Mark;
+
 /// One thing for a session to handle, in order.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "named by what they carry; see shared::delivery")]
@@ -109,6 +111,8 @@ struct State {
     bytes: u32,
     behind: Option<&'static str>,
     close: Option<Close>,
+    /// In a box: few sessions have one at a time, and all have room for it.
+    mark: Option<Box<Mark>>,
     gone: bool,
     /// Somebody has woken the session since it last looked.
     woken: bool,
@@ -127,6 +131,8 @@ pub struct Taken {
     pub behind: Option<&'static str>,
     /// End, after the items.
     pub close: Option<Close>,
+    /// One of the items whose writing is to be measured.
+    pub mark: Option<Box<Mark>>,
 }
 
 /// The most bytes of frames that wait for one session.
@@ -176,6 +182,15 @@ impl Outbox {
         (room, state.waker.take())
     }
 
+    /// Marks the item queued last, if it still waits and none is marked. Wakes nobody.
+    pub fn mark(&self, mark: Mark) {
+        let mut state = self.state();
+        // A mark without its item would be measured with the next one, whenever that comes.
+        if !state.items.is_empty() {
+            state.mark.get_or_insert_with(|| Box::new(mark));
+        }
+    }
+
     /// Something may have been missed: the session is to read its backlog, and why.
     pub fn behind(&self, why: &'static str) {
         let mut state = self.state();
@@ -208,6 +223,7 @@ impl Outbox {
             items: std::mem::take(&mut state.items),
             behind: std::mem::take(&mut state.behind),
             close: state.close,
+            mark: state.mark.take(),
         }
     }
 

@@ -10,7 +10,7 @@ use futures::future::{BoxFuture, FutureExt};
 use shared::{
     ids::{InvalidId, NodeId},
     subject::Subjects,
-    telemetry,
+    telemetry::{self, Metric},
 };
 use socket2::SockRef;
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -24,7 +24,7 @@ use crate::{
     deliver::Deliver,
     drain::{DrainOutcome, Draining},
     http::{HttpState, describe, limits::Limits as HttpLimits, origin::Origins, page, peer::Proxies},
-    listener,
+    listener, metric,
     node::{self, Pulse, epoch::Epochs, peers, seen},
     publisher::sink::Stream,
     ready::Readiness,
@@ -154,6 +154,7 @@ pub async fn start_on(
     listeners: Listeners,
     shutdown: CancellationToken,
 ) -> Result<Running, StartError> {
+    metric::limits(&config, http_limits(&config).connections);
     let node = node::identity(&config.edge.name)?;
     let addresses = Addresses::of(&listeners)?;
     let (server, port) = advertised(&config.edge.advertise, addresses.tcp);
@@ -232,6 +233,7 @@ pub async fn start_on(
     let join = tokio::spawn(async move {
         shutdown.cancelled().await;
         context.draining.store(true, Ordering::Relaxed);
+        telemetry::set(Metric::EdgeDraining, &[], 1.0);
         let connections = accepting.await.unwrap_or_default();
         let peers = match context.registry.is_empty() {
             true => Vec::new(),

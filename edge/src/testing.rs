@@ -20,6 +20,7 @@ use shared::{
         Numbers, NumbersDrawn,
     },
     subject::Subjects,
+    telemetry::Moment,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -115,7 +116,7 @@ impl Node {
             limits,
             publisher: Publisher::start(fake, registry.clone(), &subjects, &node, settings, &metrics, &vital),
             registry,
-            backlogs: Backlogs::start(calls.clone(), &vital),
+            backlogs: Backlogs::start(calls.clone(), &metrics, &vital),
             logins: Logins::start(calls.clone(), node.clone(), "127.0.0.1".into(), 1987, &vital),
             calls: calls.clone(),
             notes: Notes::new(metrics.clone()),
@@ -144,7 +145,7 @@ impl Node {
     pub fn send(&self, deliveries: &[Delivery]) {
         let mut batch = Vec::new();
         deliveries.iter().for_each(|one| delivery::encode(one, &mut batch));
-        self.deliver.batch(&Bytes::from(batch));
+        self.deliver.batch(&Bytes::from(batch), None);
     }
 
     /// Until the world is so.
@@ -255,7 +256,12 @@ impl Sink for Fake {
 }
 
 impl Way for Fake {
-    fn publish<'a>(&'a self, _: &'a str, _: &'a str, batch: Bytes) -> BoxFuture<'a, Result<u64, String>> {
+    fn publish<'a>(
+        &'a self,
+        _: &'a str,
+        _: (&'a str, Moment),
+        batch: Bytes,
+    ) -> BoxFuture<'a, Result<u64, String>> {
         let mut result = Err("full".to_owned());
         self.0.send_modify(|world| {
             if !world.stream_full {

@@ -35,6 +35,10 @@ pub const ERROR_HEADER: &str = "im-error";
 /// node that misses one knows by the next.
 pub const BATCH_HEADER: &str = "im-batch";
 
+/// Header of a batch of frames on their way in, and of the deliveries that came of it: when the oldest frame was accepted,
+/// as a [`crate::telemetry::Moment`]. For latencies alone; a batch without it is as good.
+pub const ACCEPTED_HEADER: &str = "im-accepted";
+
 /// Header of a reply to `who`: the worker's name, by which it can be called itself.
 pub const WORKER_HEADER: &str = "im-worker";
 

@@ -18,11 +18,16 @@ use std::{
 
 use async_nats::PublishError;
 use bytes::Bytes;
-use shared::{delivery, ids::NodeId, subject::Subjects, telemetry::Metric};
+use shared::{
+    delivery,
+    ids::NodeId,
+    subject::Subjects,
+    telemetry::{Metric, Moment},
+};
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::nodes::Nodes;
+use crate::{metric::metrics, nodes::Nodes};
 use answers::{Answers, Kept};
 use confirm::{Confirmations, Reply, Unconfirmed};
 use outgoing::Batches;
@@ -129,7 +134,7 @@ impl Deliveries {
 
     /// Sends batches to a node, in order, and does not wait for the confirmation: await [`Self::settle`] for that.
     pub async fn send(&self, node: &NodeId, what: impl Into<Batches>) -> Settled {
-        let Batches { batches, answers } = what.into();
+        let Batches { batches, answers, accepted } = what.into();
         // Held over the sending, so that a repair's last resync stands before everything sent after it and after
         // everything skipped before it.
         let mut broken = self.inner.broken.lock().await;
@@ -148,7 +153,7 @@ impl Deliveries {
             broken.answers.keep(node, answers, Instant::now());
             return Settled::Skipped(self.repair(&mut broken, node));
         }
-        match self.request(&mut broken, node, batches).await {
+        match self.request(&mut broken, node, batches, accepted).await {
             Ok(sent) => Settled::Sent(node.clone(), sent, answers),
             Err(error) => {
                 tracing::warn!(node = %node, %error, "a delivery was not sent");
@@ -165,13 +170,14 @@ impl Deliveries {
         broken: &mut Broken,
         node: &NodeId,
         batches: Vec<Bytes>,
+        accepted: Option<Moment>,
     ) -> Result<Sent, PublishError> {
         let sent = broken.sent.entry(node.clone()).or_default();
         let (subject, losses) = (self.inner.subjects.node(node), *self.inner.losses.borrow());
         let mut replies = Vec::with_capacity(batches.len());
         for batch in batches {
             *sent += 1;
-            replies.push(self.inner.confirmations.request(&subject, *sent, batch).await?);
+            replies.push(self.inner.confirmations.request(&subject, (*sent, accepted), batch).await?);
         }
         Ok(Sent { replies, losses })
     }
@@ -183,7 +189,7 @@ impl Deliveries {
             Settled::Skipped(repair) => repair,
             Settled::Sent(node, sent, answers) => match self.confirmed(&node, sent).await {
                 Ok(()) => {
-                    Metric::WorkerDeliveries.counter(&[("result", "confirmed")]).increment(1);
+                    metrics().confirmed.increment(1);
                     return;
                 }
                 Err(why) => {
@@ -253,7 +259,7 @@ impl Deliveries {
                     return;
                 }
                 Metric::WorkerResyncs.counter(&[]).increment(1);
-                self.request(&mut broken, node, vec![batch.clone()]).await
+                self.request(&mut broken, node, vec![batch.clone()], None).await
             };
             if let Ok(sent) = first
                 && self.confirmed(node, sent).await.is_ok()
@@ -273,7 +279,7 @@ impl Deliveries {
             let answers = broken.answers.take(node);
             let mut batches = vec![resync];
             batches.extend(answers::batches(&answers));
-            let last = self.request(&mut broken, node, batches).await;
+            let last = self.request(&mut broken, node, batches, None).await;
             broken.nodes.remove(node);
             (last, answers)
         };

@@ -24,6 +24,8 @@ pub struct Pulled {
     pub stream: std::sync::Arc<str>,
     /// Its place in the stream.
     pub stream_seq: u64,
+    /// When its oldest frame was accepted; where its edge does not say, when the broker took it.
+    pub accepted: shared::telemetry::Moment,
     /// Counted frames, back to back.
     pub payload: bytes::Bytes,
     /// Acknowledges it.

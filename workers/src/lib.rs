@@ -10,6 +10,7 @@
 //! | [`directory`] | all Redis |
 //! | [`delivery`] | what goes to which node, and its confirmation |
 //! | [`nodes`] | which edges live |
+//! | [`metric`], [`observe`] | its figures; what it finds out about the stores for them |
 //! | [`rpc`] | the answers to the edges' calls |
 //! | [`fail`] | where a debug build ends itself, for tests |
 
@@ -22,7 +23,9 @@ pub mod fail;
 pub mod group;
 pub mod lane;
 pub mod message;
+pub mod metric;
 pub mod nodes;
+pub mod observe;
 pub mod pipeline;
 pub mod rpc;
 pub mod serve;

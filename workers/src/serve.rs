@@ -19,7 +19,9 @@ use crate::{
         finish::Tools,
         source,
     },
+    metric,
     nodes::Nodes,
+    observe::Observer,
     rpc,
     store::{self, Pool},
 };
@@ -34,6 +36,7 @@ const DRAIN: Duration = Duration::from_secs(20);
 /// # Errors
 /// What no retry can mend: a port that is taken, settings that cannot be used, a schema of a newer version.
 pub async fn serve(config: WorkerConfig, shutdown: CancellationToken) -> anyhow::Result<()> {
+    metric::limits(&config);
     let listener = TcpListener::bind(&config.worker.metrics)
         .await
         .with_context(|| format!("[worker] metrics: cannot listen on {}", config.worker.metrics))?;
@@ -148,6 +151,18 @@ async fn start(
     ears.spawn(async move {
         mending.await;
         ("repairs", None)
+    });
+
+    let observer = Observer {
+        js: js.clone(),
+        subjects: subjects.clone(),
+        pool: pool.clone(),
+        directory: directory.clone(),
+    };
+    let observing = observer.run(ended.clone());
+    ears.spawn(async move {
+        observing.await;
+        ("observer", None)
     });
 
     let keep_below = usize::try_from(config.group.cache_offline_below).unwrap_or(usize::MAX);

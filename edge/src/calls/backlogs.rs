@@ -4,7 +4,10 @@
 //! again with back-off, its reads in smaller and smaller lots: one that takes too long, or that no worker can answer,
 //! ends up alone and holds nobody else up.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::future::{BoxFuture, FutureExt};
 use serde::Serialize;
@@ -14,7 +17,7 @@ use shared::{
         pages::{How, decode_pages},
     },
     rpc::{self, BACKLOG_READS, Backlog},
-    telemetry::{self, Metric},
+    telemetry::{self, Metric, Share},
 };
 use tokio::sync::mpsc;
 
@@ -24,6 +27,7 @@ use super::{
 };
 use crate::{
     backoff::Backoff,
+    metric::Metrics,
     outbox::{Close, Item, Outbox, Page},
     vital::Vital,
 };
@@ -35,12 +39,16 @@ const QUEUE: usize = 4096;
 /// Into so many lots a failed call is cut.
 const LOTS: usize = 4;
 
+/// Reads under way at a time.
+pub(crate) const LIMIT: usize = CALLS * BACKLOG_READS;
+
 const CALL: &str = "session.backlog";
 
 /// Hands backlog reads to the workers. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Backlogs {
     queue: mpsc::Sender<Wanted>,
+    metrics: Metrics,
 }
 
 /// One session's read.
@@ -48,6 +56,9 @@ pub struct Backlogs {
 struct Wanted {
     session: Arc<Outbox>,
     read: Backlog,
+    since: Instant,
+    /// It counts as waiting while no call carries it.
+    waiting: Share,
 }
 
 /// What calls are made with.
@@ -55,6 +66,7 @@ struct Wanted {
 struct Reading {
     calls: Calls,
     again: Again,
+    metrics: Metrics,
 }
 
 /// [`rpc::BacklogBatch`], of reads that stay where they are.
@@ -65,15 +77,16 @@ struct Batch<'a> {
 
 impl Backlogs {
     /// Starts the task that gathers them; it ends when the last handle is gone.
-    pub fn start(calls: Calls, vital: &Vital) -> Self {
+    pub fn start(calls: Calls, metrics: &Metrics, vital: &Vital) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        tokio::spawn(vital.clone().task("backlogs", gather(calls, waiting)));
-        Self { queue }
+        tokio::spawn(vital.clone().task("backlogs", gather(calls, metrics.clone(), waiting)));
+        Self { queue, metrics: metrics.clone() }
     }
 
     /// Reads after `pause`, as often as it takes, and puts the page into the session's outbox.
     pub fn read(&self, session: Arc<Outbox>, read: Backlog, pause: Duration) {
-        let mut wanted = Wanted { session, read };
+        let waiting = Share::of(&self.metrics.backlog_reads_waiting, 1.0);
+        let mut wanted = Wanted { session, read, since: Instant::now() + pause, waiting };
         if pause.is_zero() {
             wanted = match self.queue.try_send(wanted) {
                 Ok(()) => return,
@@ -89,9 +102,9 @@ impl Backlogs {
     }
 }
 
-async fn gather(calls: Calls, mut waiting: mpsc::Receiver<Wanted>) {
+async fn gather(calls: Calls, metrics: Metrics, mut waiting: mpsc::Receiver<Wanted>) {
     let mut turns = Turns::new(CALLS, BACKLOG_READS);
-    let reading = Reading { calls, again: turns.again() };
+    let reading = Reading { calls, again: turns.again(), metrics };
     while let Some((wanted, turn)) = turns.next(&mut waiting).await {
         let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
         tokio::spawn(carry_out(reading.clone(), wanted, turn, backoff));
@@ -113,8 +126,8 @@ fn carry_out(
                 return;
             }
             let before = wanted.len();
-            match call(&reading.calls, &wanted).await {
-                Ok(pages) => wanted = hand_out(wanted, pages),
+            match call(&reading, &mut wanted).await {
+                Ok(pages) => wanted = hand_out(&reading.metrics, wanted, pages),
                 Err(error) => {
                     tracing::debug!(%error, reads = before, "backlog reads are tried again");
                     // Where nobody is there it is none of the reads' fault.
@@ -144,9 +157,14 @@ fn carry_out(
 }
 
 /// A page for each.
-async fn call(calls: &Calls, wanted: &[Wanted]) -> Result<Vec<(Vec<Delivery>, How)>, CallError> {
+async fn call(reading: &Reading, wanted: &mut [Wanted]) -> Result<Vec<(Vec<Delivery>, How)>, CallError> {
+    let (calls, metrics) = (&reading.calls, &reading.metrics);
+    wanted.iter_mut().for_each(|one| one.waiting.set(0.0));
+    let under_way = Share::of(&metrics.backlog_reads, wanted.len() as f64);
     let batch = Batch { reads: wanted.iter().map(|one| &one.read).collect() };
     let answer = calls.raw(CALL, rpc::to_vec(&batch), calls.timeout()).await;
+    drop(under_way);
+    wanted.iter_mut().for_each(|one| one.waiting.set(1.0));
     let outcome = if answer.is_ok() { "ok" } else { "error" };
     telemetry::count(Metric::EdgeBacklogReads, &[("result", outcome)], wanted.len() as u64);
     let broken = |reason: String| {
@@ -161,7 +179,7 @@ async fn call(calls: &Calls, wanted: &[Wanted]) -> Result<Vec<(Vec<Delivery>, Ho
 }
 
 /// Gives the sessions their pages; those that were not read are left.
-fn hand_out(wanted: Vec<Wanted>, pages: Vec<(Vec<Delivery>, How)>) -> Vec<Wanted> {
+fn hand_out(metrics: &Metrics, wanted: Vec<Wanted>, pages: Vec<(Vec<Delivery>, How)>) -> Vec<Wanted> {
     let mut left = Vec::new();
     for (one, (deliveries, how)) in wanted.into_iter().zip(pages) {
         let page = match how {
@@ -174,6 +192,7 @@ fn hand_out(wanted: Vec<Wanted>, pages: Vec<(Vec<Delivery>, How)>) -> Vec<Wanted
                 continue;
             }
         };
+        metrics.backlog_read_seconds.record(one.since.elapsed());
         one.session.queue(Item::Page(page), usize::MAX);
     }
     left

@@ -20,7 +20,7 @@ use futures::{StreamExt, stream};
 use shared::{
     ids::NodeId,
     rpc::{Close, Cursors, Done, Registration, Told},
-    telemetry::{self, Metric},
+    telemetry::{self, Metric, Share},
 };
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -141,7 +141,9 @@ impl Notes {
                 due.own = now + interval * OWN;
             }
             if !taken.batch.is_empty() {
+                let waiting = Share::of(&self.inner.metrics.notes_waiting, taken.batch.entries() as f64);
                 flush(&calls, &node, taken.batch).await;
+                drop(waiting);
             }
             for (flushed, generation) in
                 [(&self.inner.flushed, taken.generation), (&self.inner.own_flushed, taken.own)]

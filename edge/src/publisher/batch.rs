@@ -7,6 +7,7 @@ use shared::{
     ids::MessageId,
     message::{Accepted, Body, WantedAck, accepted},
     subject::BatchKind,
+    telemetry::Moment,
 };
 
 use crate::outbox::Outbox;
@@ -26,6 +27,8 @@ pub struct Queue {
 pub struct Batch {
     /// Counted frames back to back.
     pub bytes: Vec<u8>,
+    /// When the first of them was accepted.
+    pub accepted: Moment,
     /// What kind they are.
     pub kind: BatchKind,
     /// Whom to tell when the broker holds them.
@@ -69,7 +72,8 @@ impl Queue {
             .back()
             .is_some_and(|last| last.bytes.len() + self.scratch.len() + COUNT <= self.batch_bytes);
         if !fits {
-            self.batches.push_back(Batch { bytes: Vec::new(), kind, senders: Vec::new() });
+            let accepted = Moment::now();
+            self.batches.push_back(Batch { bytes: Vec::new(), accepted, kind, senders: Vec::new() });
         }
         let Some(last) = self.batches.back_mut() else { return false };
         last.kind = last.kind.and(kind);

@@ -15,7 +15,7 @@ use shared::{
     ids::{NodeId, SessionNo},
     message::Accepted,
     subject::{Lane, Subjects},
-    telemetry::Metric,
+    telemetry::{Metric, Share},
 };
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -207,10 +207,11 @@ impl LaneQueue {
     /// Publishes the batch until the broker holds it, then tells its senders; or drops it, when the stream for which it
     /// was taken is no more. The broker may have had it in that one: nobody can know.
     async fn publish(&self, gate: &Gate, (batch, stream): (Batch, u32), id: &str, last: &mut Last) {
-        let Batch { bytes, kind, senders } = batch;
+        let Batch { bytes, accepted, kind, senders } = batch;
         let (subject, bytes) = (self.subjects.inbound(self.lane, kind), Bytes::from(bytes));
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
         let (began, mut failed) = (Instant::now(), 0_u32);
+        let _under_way = Share::of(&self.metrics.publishes, 1.0);
         let (open, place) = loop {
             let open = gate.open().await;
             if open.stream != stream {
@@ -219,7 +220,7 @@ impl LaneQueue {
                 self.give_up(&senders);
                 return;
             }
-            match open.way.publish(&subject, id, bytes.clone()).await {
+            match open.way.publish(&subject, (id, accepted), bytes.clone()).await {
                 Ok(place) => break (open, place),
                 Err(reason) => {
                     gate.doubt(&open);

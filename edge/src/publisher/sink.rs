@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_nats::jetstream::{self, context::GetStreamErrorKind};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
+use shared::{rpc::ACCEPTED_HEADER, telemetry::Moment};
 use tokio::sync::Mutex;
 
 use crate::broker::{Broker, Once};
@@ -30,10 +31,11 @@ pub struct Found {
 /// connection would find.
 pub trait Way: Send + Sync + 'static {
     /// Publishes and awaits the confirmation: the place that the batch has been given, or the reason if there was none.
+    /// A batch has an id, of which the broker takes only one, and says when its oldest frame was accepted.
     fn publish<'a>(
         &'a self,
         subject: &'a str,
-        id: &'a str,
+        what: (&'a str, Moment),
         batch: Bytes,
     ) -> BoxFuture<'a, Result<u64, String>>;
 
@@ -120,11 +122,12 @@ impl Way for Connection {
     fn publish<'a>(
         &'a self,
         subject: &'a str,
-        id: &'a str,
+        (id, accepted): (&'a str, Moment),
         batch: Bytes,
     ) -> BoxFuture<'a, Result<u64, String>> {
         async move {
             let message = jetstream::message::PublishMessage::build().payload(batch).message_id(id);
+            let message = message.header(ACCEPTED_HEADER, accepted.to_string());
             tokio::select! {
                 // What has been confirmed is confirmed, even if the connection is lost by now.
                 biased;

@@ -14,6 +14,7 @@ use shared::{
     frame::split_counted,
     ids::{Device, MessageId, SessionNo, UserId},
     message::{Body, Message, Sender, Target, WantedAck, accepted},
+    telemetry::Moment,
 };
 use tokio::sync::mpsc;
 
@@ -90,7 +91,7 @@ impl Way for Connected {
     fn publish<'a>(
         &'a self,
         subject: &'a str,
-        id: &'a str,
+        (id, _): (&'a str, Moment),
         batch: Bytes,
     ) -> BoxFuture<'a, Result<u64, String>> {
         let (answer, answered) = tokio::sync::oneshot::channel();
@@ -313,7 +314,12 @@ impl Sink for Panics {
 }
 
 impl Way for Panics {
-    fn publish<'a>(&'a self, _: &'a str, _: &'a str, _: Bytes) -> BoxFuture<'a, Result<u64, String>> {
+    fn publish<'a>(
+        &'a self,
+        _: &'a str,
+        _: (&'a str, Moment),
+        _: Bytes,
+    ) -> BoxFuture<'a, Result<u64, String>> {
         async { panic!("a bug") }.boxed()
     }
 

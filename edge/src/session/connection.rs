@@ -99,6 +99,7 @@ async fn begin<W: Wire>(
 
 async fn leave<W: Wire>(mut session: Session<W>, end: End) {
     let context = session.context().clone();
+    context.metrics.session_ended(end.as_str());
     finish(session.wire(), end, &context).await;
 }
 

@@ -31,6 +31,7 @@ use super::{
 };
 use crate::{
     context::Context,
+    metric::{Mark, Marked},
     outbox::{Close, Item, Outbox, Page},
     registry,
 };
@@ -72,6 +73,8 @@ struct Unwritten {
     bytes: Vec<u8>,
     from: usize,
     told: Vec<Told>,
+    /// Measured once it is written.
+    mark: Option<Mark>,
     /// By then the client has to have taken some.
     stall: Pin<Box<Sleep>>,
 }
@@ -162,7 +165,7 @@ impl<W: Wire> Session<W> {
         let mut out = Output::new(self.decoder.form().unwrap_or(Form::Text)).speaking(self.wire.dialect());
         let was_live = self.live.is_live();
         self.live.clock(self.context.notes.clock());
-        self.deliveries(&mut out);
+        let mark = self.deliveries(&mut out);
         self.catch_up(&mut out);
         self.frames(&mut out);
         if let Some((read, pause)) = self.live.next_read() {
@@ -175,16 +178,16 @@ impl<W: Wire> Session<W> {
         let from = wire::write_now(&mut self.wire, &out.bytes)?;
         if from < out.bytes.len() {
             let stall = Box::pin(tokio::time::sleep(self.context.limits.write_seconds.get()));
-            let unwritten = Unwritten { bytes: out.bytes, from, told: out.told, stall };
+            let unwritten = Unwritten { bytes: out.bytes, from, told: out.told, mark, stall };
             self.unwritten = Some(Box::new(unwritten));
             return Ok(());
         }
-        self.told(out.told);
+        self.told(out.told, mark);
         Ok(())
     }
 
-    /// What the rest of the node has for this session.
-    fn deliveries(&mut self, out: &mut Output) {
+    /// What the rest of the node has for this session. Gives what is measured of it, if it is written now.
+    fn deliveries(&mut self, out: &mut Output) -> Option<Mark> {
         let taken = self.outbox().take();
         let mut close = taken.close;
         // Before the items: one that was dropped among them must not be passed over by a later one that was not.
@@ -210,6 +213,8 @@ impl<W: Wire> Session<W> {
             }
             self.ended = Some(End::Closed(close));
         }
+        // One that was only noted is written when the backlog has brought it.
+        taken.mark.map(|mark| *mark).filter(|mark| mark.what == Marked::Answer || self.live.is_live())
     }
 
     /// Client frames, as long as the broker keeps up.
@@ -315,9 +320,13 @@ impl<W: Wire> Session<W> {
         }
     }
 
-    fn told(&self, told: Vec<Told>) {
+    /// What became known with the bytes' being written.
+    fn told(&self, told: Vec<Told>, mark: Option<Mark>) {
         if !told.is_empty() {
             self.context.notes.told(told);
+        }
+        if let Some(mark) = mark {
+            self.context.metrics.arrived(mark);
         }
     }
 
@@ -327,9 +336,9 @@ impl<W: Wire> Session<W> {
             let written = wire::write_now(&mut self.wire, &left.bytes[left.from..])?;
             left.from += written;
             if left.from == left.bytes.len() {
-                let told = std::mem::take(&mut left.told);
+                let (told, mark) = (std::mem::take(&mut left.told), left.mark);
                 self.unwritten = None;
-                self.told(told);
+                self.told(told, mark);
                 break;
             }
             if written > 0 {

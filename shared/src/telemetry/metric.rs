@@ -78,6 +78,11 @@ impl Metric {
         self.entry().labels.iter().map(|label| label.name)
     }
 
+    /// The values that one of its labels may have: none listed where they are open, `None` where it has no such label.
+    pub fn values(self, label: &str) -> Option<&'static [&'static str]> {
+        self.entry().labels.iter().find(|known| known.name == label).map(|known| known.values)
+    }
+
     /// A counter's handle. Take it once and keep it: adding to it is one atomic operation.
     pub fn counter(self, labels: &[(&'static str, &str)]) -> Counter {
         debug_assert_eq!(self.kind(), Kind::Counter, "{self:?}");

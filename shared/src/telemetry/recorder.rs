@@ -49,10 +49,11 @@ pub fn install(part: Part) -> Result<(), InstallError> {
     Ok(())
 }
 
-/// Everything measured, in Prometheus' text format. Without a recorder only the process's own figures.
-pub fn render() -> String {
+/// Everything measured, in Prometheus' text format. Without a recorder only the process's own figures. `ready`: whether
+/// the process is, if that is known.
+pub fn render(ready: Option<bool>) -> String {
     let mut text = HANDLE.get().map(PrometheusHandle::render).unwrap_or_default();
-    process::render(&mut text);
+    process::render(&mut text, ready);
     text
 }
 

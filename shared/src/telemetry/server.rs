@@ -52,16 +52,19 @@ pub async fn serve(
 }
 
 fn routes(readiness: Readiness) -> Router {
-    let began = SystemTime::now();
+    let (began, measured) = (SystemTime::now(), readiness.clone());
     Router::new()
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(move || std::future::ready(metrics(&measured))))
         .route("/config", get(move || std::future::ready(config(began))))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(move || std::future::ready(readyz(&readiness))))
 }
 
-async fn metrics() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], recorder::render())
+fn metrics(readiness: &Readiness) -> impl IntoResponse + use<> {
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        recorder::render(Some(readiness.is_ready())),
+    )
 }
 
 fn config(began: SystemTime) -> impl IntoResponse {
@@ -105,6 +108,7 @@ mod tests {
         broker.met();
         assert_eq!(get("/readyz").await, (200, "ready\n".to_owned()));
         let (status, text) = get("/metrics").await;
+        assert!(text.contains("im_process_ready 1"), "{text}");
         assert_eq!(status, 200);
         assert!(text.contains("# TYPE im_process_cpu_seconds_total counter"), "{text}");
         let (status, text) = get("/config").await;

@@ -26,6 +26,7 @@ use shared::{
     frame::Decoder,
     ids::{Seq, UserId},
     subject::Subjects,
+    telemetry::Moment,
 };
 use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
@@ -55,7 +56,7 @@ pub fn all(counting: &mut Counting) {
         ALL,
         || (Node::new(), traffic.deliveries.clone()),
         |(node, all)| {
-            all.iter().for_each(|batch| node.deliver.batch(batch));
+            all.iter().for_each(|batch| node.deliver.batch(batch, Some(Moment::now())));
             node
         },
     );
@@ -64,7 +65,7 @@ pub fn all(counting: &mut Counting) {
         ALL,
         || {
             let node = Node::new();
-            traffic.deliveries.iter().for_each(|batch| node.deliver.batch(batch));
+            traffic.deliveries.iter().for_each(|batch| node.deliver.batch(batch, Some(Moment::now())));
             node
         },
         |mut node| {
@@ -160,7 +161,7 @@ impl Node {
 
     /// Workers send, and sessions write to their clients.
     fn written(&mut self, (_, deliveries, _): Burst<'_>) {
-        self.deliver.batch(deliveries);
+        self.deliver.batch(deliveries, Some(Moment::now()));
         self.everybody();
     }
 

@@ -15,5 +15,5 @@ mod profile;
 mod rules;
 
 pub(crate) use entry::{failed, login, logout, reconnect};
-pub(crate) use password::Hashers;
+pub(crate) use password::{Hashers, WAITING};
 pub(crate) use profile::{register, update};

@@ -6,14 +6,17 @@ use argon2::{
     Algorithm, Argon2, Params, Version,
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
-use shared::telemetry::Metric;
 use tokio::sync::Semaphore;
 
-use crate::{config, rpc::Fault};
+use crate::{
+    config,
+    metric::{Metrics, metrics},
+    rpc::Fault,
+};
 
 /// Digests that may wait for a thread, a thread. Full: the call is refused, to be tried again; each waits well under
 /// the calls' deadline.
-const WAITING: usize = 32;
+pub(crate) const WAITING: usize = 32;
 
 /// Digests and checks passwords.
 #[derive(Clone)]
@@ -69,6 +72,7 @@ impl Hashers {
         let begun = Instant::now();
         let busy = || Fault::Unavailable("too many passwords are being checked".to_owned());
         let _waiting = self.waiting.try_acquire().map_err(|_| busy())?;
+        let under_way = Metrics::one_more(&metrics().passwords_under_way);
         let permit = self.threads.clone().acquire_owned().await.map_err(|_| busy())?;
         let done = tokio::task::spawn_blocking(move || {
             let done = work();
@@ -77,7 +81,8 @@ impl Hashers {
             done
         })
         .await;
-        Metric::WorkerPasswordSeconds.histogram(&[]).record(begun.elapsed());
+        drop(under_way);
+        metrics().password_seconds.record(begun.elapsed());
         done.map_err(|_| Fault::Unavailable("a password could not be checked".to_owned()))
     }
 }

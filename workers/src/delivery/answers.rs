@@ -12,11 +12,12 @@ use bytes::Bytes;
 use shared::{ids::NodeId, telemetry::Metric};
 
 use super::outgoing::BATCH_BYTES;
+use crate::metric::metrics;
 
 /// Answers kept for one node. Full: the oldest one goes, its client asks again.
 const A_NODE: usize = 16_384;
 /// Answers kept for all nodes, some 10 MB. Full: what comes is not kept.
-const IN_ALL: usize = 65_536;
+pub(crate) const IN_ALL: usize = 65_536;
 /// How long one is kept: a node does not return after a minute of silence.
 const KEPT: Duration = Duration::from_secs(60);
 
@@ -73,6 +74,7 @@ impl Kept {
     pub fn take(&mut self, node: &NodeId) -> Waiting {
         let taken = self.nodes.remove(node).unwrap_or_default();
         self.count -= taken.len();
+        metrics().answers_kept.decrement(taken.len() as f64);
         taken
     }
 
@@ -83,6 +85,7 @@ impl Kept {
             while waiting.front().is_some_and(|one| now.saturating_duration_since(one.since) >= KEPT) {
                 waiting.pop_front();
                 *count -= 1;
+                metrics().answers_kept.decrement(1.0);
                 dropped("node_gone");
             }
             !waiting.is_empty()
@@ -97,6 +100,7 @@ impl Kept {
         if waiting.len() >= A_NODE {
             waiting.pop_front();
             self.count -= 1;
+            metrics().answers_kept.decrement(1.0);
             dropped("full");
         }
         if self.count >= IN_ALL {
@@ -105,6 +109,7 @@ impl Kept {
         }
         waiting.push_back(one);
         self.count += 1;
+        metrics().answers_kept.increment(1.0);
     }
 }
 

@@ -15,7 +15,10 @@ use std::{
 use async_nats::{Client, HeaderMap, PublishError, StatusCode, SubscribeError};
 use bytes::Bytes;
 use futures::StreamExt;
-use shared::rpc::BATCH_HEADER;
+use shared::{
+    rpc::{ACCEPTED_HEADER, BATCH_HEADER},
+    telemetry::Moment,
+};
 use tokio::sync::oneshot;
 
 /// Why there is no confirmation.
@@ -115,13 +118,22 @@ impl Confirmations {
         Ok(Self { client, inbox, sender, waiting })
     }
 
-    /// Sends, in the order of the calls. `place`: the how-manieth of this process to that subject.
+    /// Sends, in the order of the calls. `place`: the how-manieth of this process to that subject, and when the oldest
+    /// frame was accepted of which it came.
     ///
     /// # Errors
     /// When the broker client is closed or the payload is over its limit.
-    pub async fn request(&self, subject: &str, place: u64, payload: Bytes) -> Result<Reply, PublishError> {
+    pub async fn request(
+        &self,
+        subject: &str,
+        (place, accepted): (u64, Option<Moment>),
+        payload: Bytes,
+    ) -> Result<Reply, PublishError> {
         let mut headers = HeaderMap::new();
         headers.insert(BATCH_HEADER, format!("{} {place}", self.sender));
+        if let Some(accepted) = accepted {
+            headers.insert(ACCEPTED_HEADER, accepted.to_string());
+        }
         let number = self.waiting.next.fetch_add(1, Ordering::Relaxed);
         let (send, received) = oneshot::channel();
         self.waiting.replies.lock().unwrap_or_else(PoisonError::into_inner).insert(number, send);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use shared::{delivery, delivery::Delivery, ids::NodeId};
+use shared::{delivery, delivery::Delivery, ids::NodeId, telemetry::Moment};
 
 use super::answers::Answers;
 
@@ -31,12 +31,14 @@ pub struct Batches {
     pub batches: Vec<Bytes>,
     /// The answers in them once more, should they have to be kept.
     pub answers: Answers,
+    /// When the oldest frame was accepted of which they came.
+    pub accepted: Option<Moment>,
 }
 
 impl From<Vec<Bytes>> for Batches {
     /// Batches without an answer.
     fn from(batches: Vec<Bytes>) -> Self {
-        Self { batches, answers: Answers::default() }
+        Self { batches, ..Self::default() }
     }
 }
 
@@ -81,7 +83,7 @@ impl Outgoing {
             if !open.is_empty() {
                 full.push(open.into());
             }
-            (node, Batches { batches: full, answers })
+            (node, Batches { batches: full, answers, accepted: None })
         })
     }
 }

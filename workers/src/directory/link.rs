@@ -14,6 +14,8 @@ use shared::telemetry::Metric;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::metric::metrics;
+
 /// The longest pause between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -98,7 +100,7 @@ impl Link {
         let mut connection = open.connection.clone();
         let begun = Instant::now();
         let answer = tokio::time::timeout(self.timeout, pipeline.query_async(&mut connection)).await;
-        Metric::WorkerDirectorySeconds.histogram(&[]).record(begun.elapsed());
+        metrics().directory_seconds.record(begun.elapsed());
         match answer {
             Ok(Ok(answer)) => Ok((answer, open.start)),
             Ok(Err(error)) => {

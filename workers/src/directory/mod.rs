@@ -9,6 +9,7 @@
 //! | [`tokens`] | verified tokens (`client_{digest}`) |
 //! | [`offline`] | cached bodies for users with no device online |
 //! | [`limits`] | counters of failures and look-ups |
+//! | [`figures`] | what Redis says of itself |
 //!
 //! One key a command, so that a cluster serves as well as one server.
 //!
@@ -17,6 +18,7 @@
 //! token it is the note that goes, and only a check that began before the revocation could bring the token back, for
 //! `token_cache_seconds`. Routes, epoch, marker and registrations have no expiry.
 
+pub mod figures;
 pub mod limits;
 pub mod link;
 pub mod marker;
@@ -29,6 +31,7 @@ use std::{
     time::Duration,
 };
 
+pub use figures::Figures;
 pub use limits::Limited;
 pub use link::{Link, Unreachable};
 pub use routes::{Placed, Route, Routes};

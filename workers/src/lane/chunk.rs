@@ -3,16 +3,18 @@
 use std::{sync::Arc, time::Instant};
 
 use async_nats::jetstream::message::Acker;
-use shared::{subject::Lane, telemetry::Metric};
+use shared::{subject::Lane, telemetry::Moment};
 
 use super::{
     Pulled,
     committer::{Committer, SessionEnd},
+    finish::Since,
     probation::{self, TRIALS},
     reach::Reach,
 };
 use crate::{
     fail::{self, Step},
+    metric::{Tally, metrics},
     pipeline::{
         Item,
         decode::{self, Dead, Decoded},
@@ -29,9 +31,11 @@ use crate::{
 pub(super) async fn process(
     to: &mut Committer,
     batches: Vec<Pulled>,
-    since: Instant,
+    pulled: Instant,
 ) -> Result<(), SessionEnd> {
     fail::reached(Step::Pulled);
+    let accepted = batches.iter().map(|batch| batch.accepted).min().unwrap_or_else(Moment::now);
+    let since = Since { pulled, accepted };
     let mut decoded = Decoded::default();
     let mut reach = Reach::default();
     let mut ackers = Vec::with_capacity(batches.len());
@@ -48,8 +52,9 @@ pub(super) async fn process(
         ackers.push(acker);
     }
     fail::reached(Step::Decoded);
-    Metric::WorkerChunkFrames.histogram(&[]).record((decoded.items.len() + decoded.dead.len()) as f64);
-    Metric::WorkerChunkSeconds.histogram(&[("step", "decode")]).record(since.elapsed());
+    metrics().chunk_frames.record((decoded.items.len() + decoded.dead.len()) as f64);
+    metrics().decode_seconds.record(pulled.elapsed());
+    metrics().lane_wait_seconds.record((accepted.elapsed() - pulled.elapsed().as_secs_f64()).max(0.0));
 
     let first = reach.first();
     let trying: Vec<(Lane, u64)> =
@@ -95,7 +100,7 @@ async fn together(
     decoded: Decoded,
     reach: &Reach,
     ackers: Vec<Acker>,
-    since: Instant,
+    since: Since,
 ) -> Result<(), SessionEnd> {
     let mut marks = marks(to, reach.newest());
     let mut effects = bury(to, &decoded.dead, &mut marks).await?;
@@ -111,7 +116,7 @@ async fn one_by_one(
     decoded: Decoded,
     reach: &Reach,
     ackers: Vec<Acker>,
-    since: Instant,
+    since: Since,
 ) -> Result<(), SessionEnd> {
     let mut dead = decoded.dead;
     let mut effects = Vec::new();
@@ -145,15 +150,15 @@ async fn commit(
     let members = usize::try_from(to.shared.config.group.members).unwrap_or(usize::MAX);
     let rules = Rules { group_members: members };
     let done = run::commit(&to.session, &mut to.cache, items, marks, trial, rules).await;
-    Metric::WorkerChunkSeconds.histogram(&[("step", "store")]).record(begun.elapsed());
+    metrics().store_seconds.record(begun.elapsed());
     match done {
         Ok(effects) => {
-            Metric::WorkerChunks.counter(&[("result", "ok")]).increment(1);
+            metrics().chunks_ok.increment(1);
             count(items, &effects);
             Ok(effects)
         }
         Err(error) => {
-            Metric::WorkerChunks.counter(&[("result", "lost")]).increment(1);
+            metrics().chunks_lost.increment(1);
             Err(error.into())
         }
     }
@@ -162,20 +167,17 @@ async fn commit(
 /// As the lanes' own counts: what was committed before is not counted again. Where a connection broke in the very commit
 /// it is not counted at all; the lanes' counts are exact there too.
 fn count(items: &[Item], effects: &[Effect]) {
-    let (mut stored, mut duplicate) = (0, 0);
-    for (_, effect) in items.iter().zip(effects).filter(|(item, _)| item.fresh) {
+    let mut tally = Tally::default();
+    for (item, effect) in items.iter().zip(effects).filter(|(item, _)| item.fresh) {
         match effect.outcome {
-            Outcome::Stored => stored += 1,
-            Outcome::Duplicate => duplicate += 1,
-            Outcome::Refused(code) => {
-                Metric::WorkerFrames.counter(&[("outcome", "refused")]).increment(1);
-                Metric::WorkerRefusals.counter(&[("code", code.as_str())]).increment(1);
-            }
-            Outcome::Dead => {}
+            // Counted where it is set aside.
+            Outcome::Dead => continue,
+            Outcome::Refused(code) => metrics().refused(code),
+            Outcome::Stored | Outcome::Duplicate => {}
         }
+        tally.add(Some(item.accepted.batch_kind()), effect.outcome, 1);
     }
-    Metric::WorkerFrames.counter(&[("outcome", "stored")]).increment(stored);
-    Metric::WorkerFrames.counter(&[("outcome", "duplicate")]).increment(duplicate);
+    metrics().frames(&tally);
 }
 
 /// Sets frames aside before their lane's mark says so.
@@ -184,7 +186,10 @@ async fn bury(to: &Committer, dead: &[Dead], marks: &mut [Mark]) -> Result<Vec<E
     for frame in dead {
         let stream = to.lanes.get(&frame.place.lane).map_or("", |owned| &owned.stream);
         probation::set_aside(&to.shared.js, &to.shared.subjects, stream, frame).await?;
-        Metric::WorkerFrames.counter(&[("outcome", "dead")]).increment(u64::from(frame.fresh));
+        let kind = frame.accepted.as_ref().map(|accepted| accepted.batch_kind());
+        let mut tally = Tally::default();
+        tally.add(kind, Outcome::Dead, u64::from(frame.fresh));
+        metrics().frames(&tally);
         if let Some(mark) = marks.iter_mut().find(|mark| mark.lane == frame.place.lane.0)
             && frame.fresh
         {

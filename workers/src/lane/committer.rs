@@ -9,7 +9,7 @@ use std::{
 use async_nats::jetstream::Context;
 use shared::{
     subject::{Lane, Subjects},
-    telemetry::Metric,
+    telemetry::{Metric, Share},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -25,12 +25,13 @@ use super::{
 };
 use crate::{
     config::WorkerConfig,
+    metric::{Metrics, metrics},
     pipeline::{ChunkError, cache::Cache},
     store::{self, Session, StoreError, lanes},
 };
 
 /// Batches pulled ahead of the chunk under way, over all lanes of a committer; the pullers wait beyond it.
-const PULLED: usize = 64;
+pub(crate) const PULLED: usize = 64;
 /// Between two sessions: long enough not to hammer a store that is down, short against a takeover.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -62,6 +63,9 @@ pub struct Committer {
     pullers: JoinSet<Ended>,
     into: mpsc::Sender<Pulled>,
     pulled: mpsc::Receiver<Pulled>,
+    waiting: Share,
+    /// It counts as having a session.
+    _serving: Share,
 }
 
 /// A lane that this session holds.
@@ -158,7 +162,7 @@ pub async fn run(shared: Arc<Shared>, offset: usize, shutdown: CancellationToken
                 }
             }
             Err(error) => {
-                Metric::WorkerChunks.counter(&[("result", "lost")]).increment(1);
+                metrics().chunks_lost.increment(1);
                 tracing::error!(%error, "a committer crashed; its lanes are taken anew");
             }
         }
@@ -203,6 +207,8 @@ impl Committer {
             offset,
             into,
             pulled,
+            waiting: Share::of(&metrics().pulled, 0.0),
+            _serving: Metrics::one_more(&metrics().committers),
         })
     }
 
@@ -244,6 +250,7 @@ impl Committer {
             }
             next = if bytes < limit { self.pulled.try_recv().ok() } else { None };
         }
+        self.waiting.set(self.pulled.len() as f64);
         batches
     }
 
@@ -285,7 +292,7 @@ impl Committer {
             tokio::time::sleep(RETRY).await;
             Ended { lane, taking, error }
         });
-        Metric::WorkerLaneOwned.gauge(&[("lane", &lane.0.to_string())]).set(1);
+        owns(lane, true);
         let (stream, alone) = (Arc::default(), HashSet::new());
         self.lanes.insert(lane, Owned { taking, stream, committed: 0, alone, probation: true, puller });
     }
@@ -359,7 +366,7 @@ impl Committer {
     fn forget(&mut self, lane: Lane) {
         if let Some(owned) = self.lanes.remove(&lane) {
             owned.puller.abort();
-            Metric::WorkerLaneOwned.gauge(&[("lane", &lane.0.to_string())]).set(0);
+            owns(lane, false);
         }
     }
 
@@ -369,10 +376,20 @@ impl Committer {
     }
 }
 
+/// What is not owned any more, its next owner counts.
+fn owns(lane: Lane, owned: bool) {
+    let lane = lane.0.to_string();
+    Metric::WorkerLaneOwned.gauge(&[("lane", &lane)]).set(f64::from(u8::from(owned)));
+    if !owned {
+        Metric::WorkerLaneWaiting.gauge(&[("lane", &lane)]).set(0.0);
+        Metric::WorkerLaneUnacked.gauge(&[("lane", &lane)]).set(0.0);
+    }
+}
+
 impl Drop for Committer {
     fn drop(&mut self) {
         for lane in self.lanes.keys() {
-            Metric::WorkerLaneOwned.gauge(&[("lane", &lane.0.to_string())]).set(0);
+            owns(*lane, false);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Instant};
 
 use async_nats::jetstream::message::Acker;
 use futures::future::join_all;
-use shared::telemetry::Metric;
+use shared::telemetry::{Metric, Moment, Share};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -16,21 +16,32 @@ use crate::{
     delivery::{Deliveries, route},
     directory::{Directory, Routes},
     fail::{self, Step},
+    metric::{Metrics, metrics},
     pipeline::effect::Effect,
 };
 
 /// Committed chunks not yet acknowledged, a committer; over that it waits. A node that hangs holds chunks until it is
 /// declared dead, at up to some hundred chunks a second.
-const UNFINISHED: u32 = 1_024;
+pub(crate) const UNFINISHED: u32 = 1_024;
 /// Committed chunks waiting to be sent; over that the committer waits.
 const UNSENT: usize = 16;
+
+/// When a chunk began.
+#[derive(Debug, Clone, Copy)]
+pub struct Since {
+    /// When its batches were taken to be processed.
+    pub pulled: Instant,
+    /// When its oldest frame was accepted by an edge.
+    pub accepted: Moment,
+}
 
 /// What is left to do for a committed chunk.
 struct Committed {
     effects: Vec<Effect>,
     ackers: Vec<Acker>,
-    since: Instant,
+    since: Since,
     permit: OwnedSemaphorePermit,
+    unfinished: Share,
     /// Tells of a crash for as long as the chunk is worked on.
     broken: CancellationToken,
 }
@@ -85,16 +96,14 @@ impl Finisher {
     ///
     /// # Errors
     /// [`Broken`].
-    pub async fn finish(
-        &self,
-        effects: Vec<Effect>,
-        ackers: Vec<Acker>,
-        since: Instant,
-    ) -> Result<(), Broken> {
+    pub async fn finish(&self, effects: Vec<Effect>, ackers: Vec<Acker>, since: Since) -> Result<(), Broken> {
         // The semaphore is never closed.
         let permit = self.unfinished.clone().acquire_owned().await.map_err(|_| Broken)?;
-        let broken = self.broken.clone();
-        self.queue.send(Committed { effects, ackers, since, permit, broken }).await.map_err(|_| Broken)
+        let (broken, unfinished) = (self.broken.clone(), Metrics::one_more(&metrics().unfinished));
+        self.queue
+            .send(Committed { effects, ackers, since, permit, unfinished, broken })
+            .await
+            .map_err(|_| Broken)
     }
 
     /// Waits until everything handed over is confirmed and acknowledged, or given up by a crash: then a lane may go.
@@ -115,7 +124,7 @@ impl Finisher {
 }
 
 async fn send(tools: Tools, chunk: Committed) {
-    let Committed { effects, ackers, since, permit, broken } = chunk;
+    let Committed { effects, ackers, since, permit, unfinished, broken } = chunk;
     let sending = Instant::now();
     let users = route::recipients(&effects);
     let routes = if users.is_empty() {
@@ -124,15 +133,17 @@ async fn send(tools: Tools, chunk: Committed) {
         tools.directory.routes(&users).await
     };
     fail::reached(Step::Routed);
-    Metric::WorkerChunkSeconds.histogram(&[("step", "routes")]).record(sending.elapsed());
+    metrics().routes_seconds.record(sending.elapsed());
     if matches!(routes, Routes::Unknown) {
         Metric::WorkerBroadcasts.counter(&[]).increment(1);
     }
     let (outgoing, offline) = route::plan(effects, &routes, tools.deliveries.nodes(), tools.keep_below);
-    Metric::WorkerDeliveryFrames.counter(&[]).increment(outgoing.size().frames);
-    Metric::WorkerDeliveryBytes.counter(&[]).increment(outgoing.size().bytes);
+    metrics().delivery_frames.increment(outgoing.size().frames);
+    metrics().delivery_bytes.increment(outgoing.size().bytes);
+    let delivering = Instant::now();
     let mut settled = Vec::new();
-    for (node, batches) in outgoing.into_nodes() {
+    for (node, mut batches) in outgoing.into_nodes() {
+        batches.accepted = Some(since.accepted);
         settled.push(tools.deliveries.send(&node, batches).await);
     }
     fail::reached(Step::Sent);
@@ -146,8 +157,10 @@ async fn send(tools: Tools, chunk: Committed) {
         }
         let confirming = Instant::now();
         join_all(settled.into_iter().map(|one| tools.deliveries.settle(one))).await;
-        Metric::WorkerDeliverySeconds.histogram(&[]).record(confirming.elapsed());
+        metrics().delivery_seconds.record(confirming.elapsed());
+        metrics().deliver_seconds.record(delivering.elapsed());
         fail::reached(Step::Confirmed);
+        let acking = Instant::now();
         for acker in ackers {
             // Unacknowledged it comes again when the lane is taken anew, and is recognised as stored.
             if let Err(error) = acker.ack().await {
@@ -156,9 +169,10 @@ async fn send(tools: Tools, chunk: Committed) {
             }
         }
         fail::reached(Step::Acknowledged);
-        Metric::WorkerChunkSeconds.histogram(&[("step", "all")]).record(since.elapsed());
+        metrics().ack_seconds.record(acking.elapsed());
+        metrics().chunk_seconds.record(since.pulled.elapsed());
         crashed.disarm();
-        drop(permit);
+        drop((permit, unfinished));
     });
 }
 
@@ -168,20 +182,27 @@ mod tests {
 
     use super::*;
 
+    fn now() -> Since {
+        Since { pulled: Instant::now(), accepted: Moment::now() }
+    }
+
     #[tokio::test]
     async fn a_crash_is_told_and_holds_nothing_back() {
         let finisher = Finisher::start_with(|chunk: Committed| async move {
-            assert!(!chunk.effects.is_empty() || chunk.since.elapsed() < Duration::from_secs(60), "a crash");
+            assert!(
+                !chunk.effects.is_empty() || chunk.since.pulled.elapsed() < Duration::from_secs(60),
+                "a crash"
+            );
         });
-        finisher.finish(Vec::new(), Vec::new(), Instant::now()).await.unwrap();
+        finisher.finish(Vec::new(), Vec::new(), now()).await.unwrap();
         finisher.idle().await;
         assert!(!finisher.is_broken());
 
         let long_ago = Instant::now().checked_sub(Duration::from_secs(100)).unwrap();
-        finisher.finish(Vec::new(), Vec::new(), long_ago).await.unwrap();
+        finisher.finish(Vec::new(), Vec::new(), Since { pulled: long_ago, ..now() }).await.unwrap();
         assert_eq!(finisher.broken().await, Broken);
         finisher.idle().await;
-        assert_eq!(finisher.finish(Vec::new(), Vec::new(), Instant::now()).await, Err(Broken));
+        assert_eq!(finisher.finish(Vec::new(), Vec::new(), now()).await, Err(Broken));
         finisher.idle().await;
     }
 
@@ -189,7 +210,7 @@ mod tests {
     async fn one_that_is_dropped_is_not_broken() {
         let finisher = Finisher::start_with(|_| async {});
         let broken = finisher.broken.clone();
-        finisher.finish(Vec::new(), Vec::new(), Instant::now()).await.unwrap();
+        finisher.finish(Vec::new(), Vec::new(), now()).await.unwrap();
         finisher.idle().await;
         drop(finisher);
         tokio::task::yield_now().await;

@@ -4,11 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use async_nats::jetstream::{
     self, Context,
-    consumer::{AckPolicy, DeliverPolicy, pull},
+    consumer::{AckPolicy, Consumer, DeliverPolicy, pull},
     stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream},
 };
 use futures::StreamExt;
-use shared::subject::{Lane, Subjects};
+use shared::{
+    rpc::ACCEPTED_HEADER,
+    subject::{Lane, Subjects},
+    telemetry::{Metric, Moment},
+};
 use tokio::sync::mpsc;
 
 use super::Pulled;
@@ -21,6 +25,8 @@ use crate::{
 const UNACKED_BATCHES: i64 = 20_000;
 /// Batches fetched ahead, a lane; a batch is 256 KiB at most.
 const FETCH_AHEAD: usize = 32;
+/// How often a lane's consumer is asked what it has, for the metrics alone.
+const LOOK: Duration = Duration::from_secs(5);
 /// Under which key of its metadata the stream keeps the number of lanes it was made for.
 pub const METADATA_LANES: &str = "im-lanes";
 
@@ -133,6 +139,40 @@ pub async fn pull(
         })
         .await
         .map_err(failed("creating a lane's consumer"))?;
+    let looking = look(&consumer, lane);
+    let pulling = hand_on(&consumer, incarnation, (lane, taking), into);
+    tokio::select! {
+        done = pulling => done,
+        () = looking => Ok(()),
+    }
+}
+
+/// Tells again and again what the lane's consumer has, for as long as it is polled.
+async fn look(consumer: &Consumer<pull::Config>, lane: Lane) {
+    let lane = lane.0.to_string();
+    let waiting = Metric::WorkerLaneWaiting.gauge(&[("lane", &lane)]);
+    let unacked = Metric::WorkerLaneUnacked.gauge(&[("lane", &lane)]);
+    let mut ticks = tokio::time::interval(LOOK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match consumer.get_info().await {
+            Ok(info) => {
+                waiting.set(info.num_pending as f64);
+                unacked.set(info.num_ack_pending as f64);
+            }
+            Err(error) => tracing::debug!(%error, lane, "what the lane's consumer has is not known"),
+        }
+    }
+}
+
+/// Hands on what comes.
+async fn hand_on(
+    consumer: &Consumer<pull::Config>,
+    incarnation: Arc<str>,
+    (lane, taking): (Lane, u64),
+    into: mpsc::Sender<Pulled>,
+) -> Result<(), SourceError> {
     let mut messages = consumer
         .stream()
         .max_messages_per_batch(FETCH_AHEAD)
@@ -143,13 +183,17 @@ pub async fn pull(
         .map_err(failed("pulling a lane"))?;
     while let Some(message) = messages.next().await {
         let message = message.map_err(failed("pulling a lane"))?;
-        let stream_seq = match message.info() {
-            Ok(info) => info.stream_sequence,
+        let (stream_seq, published) = match message.info() {
+            Ok(info) => (info.stream_sequence, info.published),
             Err(error) => {
                 tracing::error!(%error, "a message from JetStream without its place in the stream");
                 continue;
             }
         };
+        let accepted = message.headers.as_ref().and_then(|headers| headers.get(ACCEPTED_HEADER));
+        let accepted = accepted.and_then(|at| at.as_str().parse().ok());
+        let accepted = accepted
+            .unwrap_or_else(|| Moment::from_unix_seconds(published.unix_timestamp_nanos() as f64 / 1e9));
         fail::reached(Step::Fetched);
         let (message, acker) = message.split();
         if into
@@ -158,6 +202,7 @@ pub async fn pull(
                 taking,
                 stream: incarnation.clone(),
                 stream_seq,
+                accepted,
                 payload: message.payload,
                 acker,
             })

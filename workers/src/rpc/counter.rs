@@ -18,6 +18,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{Calls, Fault, dispatch, known};
+use crate::metric::{Metrics, metrics};
 
 /// Nobody waits longer for an answer than this.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -52,9 +53,10 @@ impl Counter {
             let Some(message) = message else { break };
             let Ok(permit) = self.permits.clone().acquire_owned().await else { break };
             let this = self.clone();
+            let under_way = Metrics::one_more(&metrics().rpc_under_way);
             running.spawn(async move {
                 this.answer(message).await;
-                drop(permit);
+                drop((permit, under_way));
             });
         }
         while running.join_next().await.is_some() {}

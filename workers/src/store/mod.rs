@@ -8,11 +8,13 @@
 //! | [`chunk`], [`lanes`] | what committers write, and how far they are |
 //! | [`users`], [`tokens`], [`logins`] | accounts, tokens, devices |
 //! | [`cursors`], [`owed`], [`pages`] | what devices have acknowledged, what they are owed, what `/offline` has shown |
+//! | [`figures`] | what PostgreSQL says of itself |
 //! | [`history`], [`lists`] | what the HTTP API shows of conversations, contacts and groups |
 
 pub mod chunk;
 pub mod connect;
 pub mod cursors;
+pub mod figures;
 pub mod history;
 pub mod lanes;
 pub mod lists;
@@ -27,6 +29,7 @@ pub mod tokens;
 pub mod users;
 
 pub use connect::{connect_one, connect_with};
+pub use figures::{Figures, figures};
 pub use migrate::{Applied, migrate};
 pub use pool::{Lease, Pool};
 pub use session::{Session, Tx};

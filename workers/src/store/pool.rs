@@ -3,10 +3,9 @@
 use std::{
     ops::{Deref, DerefMut},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use shared::telemetry::Metric;
 use tokio::sync::watch;
 
 use super::{
@@ -14,7 +13,7 @@ use super::{
     connect::{Settings, connect, settings},
     session::{STATEMENT_SECONDS, Session},
 };
-use crate::config;
+use crate::{config, metric::metrics};
 
 /// The connections that the calls share. Capacity `[postgres] pool`; when all are taken a call waits
 /// `connect_seconds`, then fails with [`StoreError::Unreachable`]. When a connection cannot be made, whoever waits is
@@ -57,11 +56,12 @@ impl Pool {
     pub async fn get(&self) -> Result<Lease, StoreError> {
         let state = self.inner.state();
         let idle = f64::from(state.idle_connections);
-        Metric::WorkerPoolConnections.gauge(&[("state", "idle")]).set(idle);
-        Metric::WorkerPoolConnections.gauge(&[("state", "used")]).set(f64::from(state.connections) - idle);
+        metrics().pool_idle.set(idle);
+        metrics().pool_used.set(f64::from(state.connections) - idle);
+        let begun = Instant::now();
         let mut failed = self.failed.subscribe();
         let unreachable = |what| StoreError::Unreachable { what, source: None };
-        tokio::select! {
+        let got = tokio::select! {
             biased;
             got = self.inner.get_owned() => match got {
                 Ok(connection) => Ok(Lease(connection)),
@@ -71,7 +71,9 @@ impl Pool {
                 Err(bb8::RunError::User(error)) => Err(error),
             },
             Ok(()) = failed.changed() => Err(unreachable(failed.borrow().clone())),
-        }
+        };
+        metrics().pool_wait_seconds.record(begun.elapsed());
+        got
     }
 
     /// Whether PostgreSQL answers now.

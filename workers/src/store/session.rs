@@ -6,12 +6,13 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio_postgres::{Client, Row, Statement, types::ToSql};
 
 use super::StoreError;
+use crate::metric::metrics;
 
 /// Longer than this no statement of a call may take; whoever asked has stopped waiting long before.
 pub(super) const STATEMENT_SECONDS: u64 = 10;
@@ -156,9 +157,11 @@ async fn limited<T>(
     work: impl Future<Output = Result<T, tokio_postgres::Error>>,
 ) -> Result<T, StoreError> {
     busy.store(true, Ordering::Release);
+    let begun = Instant::now();
     let done = tokio::time::timeout(Duration::from_secs(STATEMENT_SECONDS), work)
         .await
         .map_err(|_| StoreError::Hung { seconds: STATEMENT_SECONDS })?;
     busy.store(false, Ordering::Release);
+    metrics().statement_seconds.record(begun.elapsed());
     Ok(done?)
 }

@@ -63,7 +63,7 @@ impl Ask for Worker {
 fn start(worker: &Arc<Worker>) -> Backlogs {
     let second = Duration::from_secs(1);
     let calls = Calls::new(worker.clone(), Subjects::new("im"), second * 5, second * 5);
-    Backlogs::start(calls, &Vital::new(CancellationToken::new()))
+    Backlogs::start(calls, &Metrics::new(), &Vital::new(CancellationToken::new()))
 }
 
 fn session(user: i64) -> Arc<Outbox> {

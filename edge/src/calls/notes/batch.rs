@@ -136,6 +136,11 @@ impl Batch {
         self.len() == 0 && self.closed.is_empty()
     }
 
+    /// Entries in all.
+    pub fn entries(&self) -> usize {
+        self.len() + self.closed.len()
+    }
+
     fn len(&self) -> usize {
         self.own.len + self.moves.len() + self.reads.len() + self.delivered.len() + self.told.len()
     }

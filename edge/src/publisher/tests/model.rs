@@ -70,7 +70,12 @@ impl Sink for Shared {
 }
 
 impl Way for Line {
-    fn publish<'a>(&'a self, _: &'a str, id: &'a str, batch: Bytes) -> BoxFuture<'a, Result<u64, String>> {
+    fn publish<'a>(
+        &'a self,
+        _: &'a str,
+        (id, _): (&'a str, Moment),
+        batch: Bytes,
+    ) -> BoxFuture<'a, Result<u64, String>> {
         async move {
             tokio::task::yield_now().await;
             let (taken, told, wait) = {
