@@ -6,7 +6,7 @@ use futures::future::{BoxFuture, FutureExt};
 use shared::{
     ids::{InvalidId, NodeId},
     subject::Subjects,
-    telemetry,
+    telemetry::{self, Metric},
 };
 use socket2::SockRef;
 use tokio::{net::TcpListener, task::JoinHandle};
