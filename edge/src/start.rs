@@ -6,7 +6,7 @@ use futures::future::{BoxFuture, FutureExt};
 use shared::{
     ids::{InvalidId, NodeId},
     subject::Subjects,
-    telemetry::{self, Metric},
+    telemetry,
 };
 use socket2::SockRef;
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -190,8 +190,8 @@ pub async fn start_on(
     let (old_context, old_shutdown) = (context.clone(), closing.clone());
     let originals = async move {
         match old {
-            Some(listener) => compat::run(listener, old_door, greeting, old_context, old_closing).await,
-            None => old_closing.cancelled().await,
+            Some(listener) => compat::run(listener, old_door, greeting, old_context, old_shutdown).await,
+            None => old_shutdown.cancelled().await,
         }
     };
     let sockets = WebSockets {

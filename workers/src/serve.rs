@@ -18,11 +18,7 @@ use crate::{
     config::WorkerConfig,
     delivery::{Deliveries, confirm::Confirmations},
     directory::Directory,
-    lane::{
-        committer::{self, Shared},
-        finish::Tools,
-        source,
-    },
+    lane::{committer, common::Shared, finish::Tools, source},
     metric,
     nodes::Nodes,
     observe::Observer,

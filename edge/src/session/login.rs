@@ -164,17 +164,6 @@ fn token(login: &Login, wire: &impl Wire, context: &Context, out: &mut Output) -
     token
 }
 
-/// This node takes nobody any more: who comes is told who does.
-async fn turn_away(login: &Login, context: &Context, out: &mut Output) {
-    telemetry::count(Metric::EdgeLogins, &[("result", "unavailable")], 1);
-    context.metrics.refused(Code::Unavailable);
-    let to = context.drain.elsewhere().await;
-    let after = if to.is_some() { 0 } else { RETRY_AFTER * 1000 };
-    out.write(|frame| moved(to.as_ref().map(|peer| (peer.server.as_str(), peer.port)), after, frame));
-    let reason = "expected a node that takes sessions, found one that is about to end";
-    Waiting.refused(login, Code::Unavailable, reason, out);
-}
-
 /// One login: the workers' decision, answered.
 async fn attempt(
     login: &Login,

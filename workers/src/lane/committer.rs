@@ -6,11 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_nats::jetstream::Context;
-use bytes::Bytes;
-use futures::StreamExt;
 use shared::{
-    subject::{Lane, Subjects},
+    subject::Lane,
     telemetry::{Metric, Share},
 };
 use tokio::{
@@ -27,7 +24,6 @@ use super::{
     ownership, source,
 };
 use crate::{
-    config::WorkerConfig,
     metric::{Metrics, metrics},
     pipeline::{ChunkError, cache::Cache},
     store::{self, Session, StoreError, lanes},
@@ -39,35 +35,6 @@ pub(crate) const PULLED: usize = 64;
 const ACKED: Duration = Duration::from_secs(1);
 /// Between two sessions: long enough not to hammer a store that is down, short against a takeover.
 const RETRY: Duration = Duration::from_millis(200);
-
-/// What every committer of a process shares.
-#[derive(Debug)]
-pub struct Shared {
-    /// The worker's settings.
-    pub config: WorkerConfig,
-    /// JetStream.
-    pub js: Context,
-    /// How often the broker was lost: what was under way then must not be relied on.
-    pub losses: watch::Receiver<u64>,
-    /// Names on the broker.
-    pub subjects: Subjects,
-    /// Deliveries and routes.
-    pub tools: Tools,
-    /// Changes when a committer somewhere has let lanes go, or shares them from now on.
-    pub news: watch::Receiver<()>,
-}
-
-impl Shared {
-    /// Until the broker has taken in what was sent to it before: a message to ourselves has come back.
-    async fn acked(&self) -> Result<(), async_nats::Error> {
-        let client = self.js.client();
-        let inbox = client.new_inbox();
-        let mut back = client.subscribe(inbox.clone()).await?;
-        client.publish(inbox, Bytes::new()).await?;
-        drop(back.next().await);
-        Ok(())
-    }
-}
 
 /// A committer during one session.
 pub struct Committer {
@@ -237,7 +204,7 @@ impl Committer {
         let (finisher, mut news) = (self.finisher.clone(), self.shared.news.clone());
         news.mark_unchanged();
         // Whoever has more than its share now lets lanes go without waiting for its own time to look.
-        self.tell().await;
+        self.shared.tell().await;
         loop {
             tokio::select! {
                 biased;
@@ -368,16 +335,8 @@ impl Committer {
             ownership::release(self.session.client(), self.class, *lane).await.map_err(StoreError::from)?;
             tracing::info!(lane = lane.0, "lane released");
         }
-        self.tell().await;
+        self.shared.tell().await;
         Ok(())
-    }
-
-    /// Has every committer look at the lanes now. Where this is lost, they look at their own time.
-    async fn tell(&self) {
-        let (js, subjects) = (&self.shared.js, &self.shared.subjects);
-        if let Err(error) = js.client().publish(subjects.lanes(), Bytes::new()).await {
-            tracing::debug!(%error, "other committers were not told of the lanes");
-        }
     }
 
     /// Waits for something that may take long, with a sign of life towards PostgreSQL meanwhile.
