@@ -34,8 +34,9 @@ macro_rules! metrics {
 
 const OPEN: [&str; 0] = [];
 /// How a connection can end, see `edge::session::end::End`.
-const ENDS: [&str; 11] = [
+const ENDS: [&str; 12] = [
     "clean",
+    "kicked",
     "mid_frame",
     "reset",
     "login_deadline",

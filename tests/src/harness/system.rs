@@ -345,6 +345,8 @@ const EDGE: &[(&str, &str)] = &[
     ("node.lease_ms", "1500"),
     ("node.cursor_ms", "50"),
     ("drain.notice_ms", "50"),
+    // Less than the harness waits for a process to end.
+    ("drain.deadline_seconds", "10"),
     ("log.filter", "info"),
 ];
 
