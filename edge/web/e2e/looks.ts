@@ -79,6 +79,7 @@ export function looks(bench: () => Bench): void {
     const [alice, bob] = await bench().pair();
     const { keyboard } = alice.page;
     await keyboard.press("Alt+n");
+    await alice.page.getByRole("dialog").waitFor();
     await keyboard.type(bob.phone);
     await keyboard.press("Enter");
     await alice.page.locator("dialog").getByRole("button", { name: bob.phone }).waitFor();
