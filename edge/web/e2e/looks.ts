@@ -87,6 +87,7 @@ export function looks(bench: () => Bench): void {
     await keyboard.press("Tab");
     await keyboard.press("Enter");
     await alice.page.getByRole("main", { name: "Conversation: Bob" }).waitFor();
+    await alice.page.locator("#composer:focus").waitFor();
     await keyboard.type("one line");
     await keyboard.press("Shift+Enter");
     await keyboard.type("and another");
