@@ -86,7 +86,8 @@ export class Client {
     model.ready = true;
     this.changed();
     const strangers = [...model.conversations.values()].filter(({ key, id }) => !isGroup(key) && !model.users.has(id));
-    void this.lookUp(strangers.map(({ id }) => id));
+    const waiting = model.pending.flatMap(({ conv }) => (conv && !isGroup(conv) ? [Number(conv.slice(1))] : []));
+    void this.lookUp([...strangers.map(({ id }) => id), ...waiting]);
     for (const conv of model.conversations.values()) void this.mend(conv);
     await load.requests(model, this.changed).catch(() => undefined);
   }
