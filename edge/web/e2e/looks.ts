@@ -79,6 +79,7 @@ export function looks(bench: () => Bench): void {
     const [alice, bob] = await bench().pair();
     const { keyboard } = alice.page;
     await keyboard.press("Alt+n");
+    await alice.page.getByRole("dialog").waitFor();
     await keyboard.type(bob.phone);
     await keyboard.press("Enter");
     await alice.page.locator("dialog").getByRole("button", { name: bob.phone }).waitFor();
@@ -86,6 +87,7 @@ export function looks(bench: () => Bench): void {
     await keyboard.press("Tab");
     await keyboard.press("Enter");
     await alice.page.getByRole("main", { name: "Conversation: Bob" }).waitFor();
+    await alice.page.locator("#composer:focus").waitFor();
     await keyboard.type("one line");
     await keyboard.press("Shift+Enter");
     await keyboard.type("and another");

@@ -104,7 +104,7 @@ export function tour(bench: () => Bench): void {
     const [alice, bob] = await bench().pair();
     await alice.find(bob);
     const all = Array.from({ length: 130 }, (_, at) => `number ${at}`);
-    for (const text of all) await alice.write(text);
+    await alice.pour(all);
     await alice.marked("number 129", "stored");
     await bob.page.reload();
     await bob.open("Alice");

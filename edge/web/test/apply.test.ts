@@ -57,7 +57,8 @@ test("a request waits, is accepted, and the contact list is asked for", () => {
 test("a message that is stored takes its place; its copy from elsewhere changes nothing", () => {
   const state = model();
   const entry = { kind: "m", id: "a", c: "hi", to: 2, ack: "receipts" } as const;
-  settle(state, { entry, conv: "u2", at: 1 }, { ok: true, id: "a", seq: 5, ts: 9 });
+  const wanted = settle(state, { entry, conv: "u2", at: 1 }, { ok: true, id: "a", seq: 5, ts: 9 });
+  assert.deepEqual(wanted.users, [2], "whose name is not known is asked for");
   deliver(state, said(5, { from: 1, to: 2, id: "a" }));
   assert.deepEqual(conversation(state, "u2").timeline.items.map(({ id, seq }) => [id, seq]), [["a", 5]]);
 });

@@ -40,6 +40,13 @@ export class Link {
     const { signal } = this.end;
     addEventListener("online", () => this.hurry(), { signal });
     addEventListener("offline", () => this.session?.stop({ state: "offline" }), { signal });
+    // A tab's nudge may come before what it has written is seen here; this comes when it is.
+    const stored = ({ key }: StorageEvent) => {
+      if (!key?.startsWith(this.outbox.prefix)) return;
+      this.session?.flush();
+      this.heard({ type: "outbox" });
+    };
+    addEventListener("storage", stored, { signal });
     // Where there are no locks (a page without TLS, off localhost) each tab connects, and the newest one stays.
     if (!("locks" in navigator)) return this.lead();
     const leading = navigator.locks.request(`im.${this.options.me}`, { signal }, () => {

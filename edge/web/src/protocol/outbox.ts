@@ -22,7 +22,8 @@ export const OUTBOX_LIMIT = 500;
 export class OutboxFull extends Error {}
 
 export class Outbox {
-  private readonly prefix: string;
+  /** What its keys begin with. */
+  readonly prefix: string;
   private last = 0;
   /** What was read last under each key, so that it is taken apart once. */
   private cache = new Map<string, { text: string; pending: Pending | undefined }>();

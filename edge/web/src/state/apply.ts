@@ -25,9 +25,12 @@ export function deliver(model: Model, entry: Stored): { conv: Conversation; fres
     conv.counted = Math.max(conv.counted, entry.seq);
     if (entry.kind === "r") Object.assign(wanted, request(model, entry));
   }
-  const named = [entry.from, ...(entry.member === undefined ? [] : [entry.member])];
-  wanted.users = named.filter((id) => id !== model.me.id && !model.users.has(id));
+  wanted.users = unknown(model, [entry.from, entry.to, entry.member]);
   return { conv, fresh, wanted };
+}
+
+function unknown(model: Model, ids: readonly (number | undefined)[]): number[] {
+  return ids.filter((id): id is number => id !== undefined && id !== model.me.id && !model.users.has(id));
 }
 
 /** What a forwarded request changes in contacts, requests and groups. */
@@ -96,6 +99,8 @@ export function settle(model: Model, pending: Pending, answer: Answer): Wanted {
     if (typeof entry.name === "string") stored.name = entry.name;
     if (answer.contactVersion !== undefined) stored.contactVersion = answer.contactVersion;
   }
+  // Written before a reload, perhaps, that knows nothing of the other side yet.
+  wanted.users = unknown(model, [stored.to, stored.member]);
   const conv = conversation(model, key);
   if (conv.timeline.insert(stored) && stored.kind === "r") Object.assign(wanted, request(model, stored));
   return wanted;

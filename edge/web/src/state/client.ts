@@ -2,7 +2,7 @@
 
 import { Link, type LinkEvent } from "../protocol/link.ts";
 import { ApiError, call, rows } from "../protocol/api.ts";
-import type { Answer, ConvKey, Outgoing } from "../protocol/frames.ts";
+import type { Answer, ConvKey, Outgoing, Stored } from "../protocol/frames.ts";
 import { Outbox, OutboxFull, idMaker } from "../protocol/outbox.ts";
 import { browserClock, openSocket } from "../protocol/socket.ts";
 import * as apply from "./apply.ts";
@@ -86,7 +86,8 @@ export class Client {
     model.ready = true;
     this.changed();
     const strangers = [...model.conversations.values()].filter(({ key, id }) => !isGroup(key) && !model.users.has(id));
-    this.lookUp(strangers.map(({ id }) => id));
+    const waiting = model.pending.flatMap(({ conv }) => (conv && !isGroup(conv) ? [Number(conv.slice(1))] : []));
+    void this.lookUp([...strangers.map(({ id }) => id), ...waiting]);
     for (const conv of model.conversations.values()) void this.mend(conv);
     await load.requests(model, this.changed).catch(() => undefined);
   }
@@ -98,7 +99,7 @@ export class Client {
     if (key === null) return;
     const conv = conversation(this.model, key);
     if (isGroup(key) && !conv.left) void load.group(this.model, conv.id).then(this.changed, () => undefined);
-    else if (!isGroup(key)) this.lookUp([conv.id]);
+    else if (!isGroup(key)) void this.lookUp([conv.id]);
     if (!conv.timeline.loaded) await this.older(key);
   }
 
@@ -113,7 +114,7 @@ export class Client {
     try {
       const { page, more } = await load.history(key, timeline.loaded ? timeline.first : undefined);
       timeline.merge(page, more);
-      this.lookUp(page.map(({ from }) => from));
+      void this.lookUp(page.map(({ from }) => from));
       await load.mend(conv);
     } catch (error) {
       if (error instanceof ApiError && error.code === "not_found") timeline.complete = timeline.loaded = true;
@@ -226,7 +227,7 @@ export class Client {
         break;
       }
       case "delivery":
-        this.delivered(apply.deliver(model, event.entry));
+        this.delivered(event.entry);
         break;
       case "settled":
         this.settled(event);
@@ -246,19 +247,20 @@ export class Client {
     this.changed();
   }
 
-  private delivered({ conv, fresh, wanted }: ReturnType<typeof apply.deliver>): void {
-    this.follow(wanted);
+  private delivered(entry: Stored): void {
+    const { conv, fresh, wanted } = apply.deliver(this.model, entry);
+    const named = this.follow(wanted);
     if (!fresh) return;
     if (conv.timeline.hole()) void this.mend(conv);
-    const entry = conv.timeline.items.at(-1);
-    if (entry && entry.kind !== "r" && entry.from !== this.model.me.id) {
+    if (entry.kind === "r" || entry.from === this.model.me.id) return;
+    void named.then(() => {
       const where = isGroup(conv.key) ? ` in ${titleOf(this.model, conv.key)}` : "";
       announce(`${nameOf(this.model, entry.from)}${where}: ${entry.text.slice(0, 200)}`);
-    }
+    });
   }
 
   private settled({ pending, answer }: Extract<LinkEvent, { type: "settled" }>): void {
-    this.follow(apply.settle(this.model, pending, answer));
+    void this.follow(apply.settle(this.model, pending, answer));
     // A refused request has been told to who asked; only messages wait to be tried again.
     if (!answer.ok && pending.entry.kind === "r") this.outbox.remove(answer.id);
     localStorage.setItem(`im.blocked.${this.model.me.id}`, JSON.stringify([...this.model.blocked]));
@@ -267,10 +269,11 @@ export class Client {
     this.waiting.delete(answer.id);
   }
 
-  private follow(wanted: apply.Wanted): void {
+  /** Done when the names are known. */
+  private follow(wanted: apply.Wanted): Promise<void> {
     if (wanted.contacts) void load.contacts(this.model).then(this.changed, () => undefined);
     if (wanted.group !== undefined) void load.group(this.model, wanted.group).then(this.changed, () => undefined);
-    this.lookUp(wanted.users);
+    return this.lookUp(wanted.users);
   }
 
   private read(key: ConvKey, seq: number): void {
@@ -281,10 +284,10 @@ export class Client {
   }
 
   /** Asks for the names that are missing, each once. */
-  private lookUp(ids: readonly number[]): void {
+  private lookUp(ids: readonly number[]): Promise<void> {
     const missing = [...new Set(ids)].filter((id) => !this.model.users.has(id) && !this.askedUsers.has(id));
     for (const id of missing) this.askedUsers.add(id);
-    void load.each(missing, async (id) => {
+    return load.each(missing, async (id) => {
       await load.user(this.model, id).catch(() => this.askedUsers.delete(id));
       this.changed();
     });

@@ -1,7 +1,7 @@
 // Where one writes. Enter sends, Shift+Enter begins a line; what is half written stays with its conversation.
 
 import type { JSX } from "preact";
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { ConvKey } from "../protocol/frames.ts";
 import { titleOf } from "../state/model.ts";
 import { useClient } from "./context.ts";
@@ -22,7 +22,7 @@ export function Composer({ open }: { open: ConvKey }): JSX.Element {
   const empty = !text.trim();
 
   // A finger that opens a conversation does not want the keyboard over it; a keyboard does.
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (matchMedia("(hover: hover)").matches) ref.current?.focus({ preventScroll: true });
   }, []);
   useLayoutEffect(() => {

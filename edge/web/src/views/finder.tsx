@@ -26,16 +26,19 @@ export function Finder({ label, hint, skip, onPick, focused }: Props): JSX.Eleme
   const [found, setFound] = useState<number | null>(null);
   const [error, setError] = useState("");
   const wanted = query.trim().toLowerCase();
-  const phone = PHONE.test(wanted);
   const contacts = [...model.contacts].filter(
     (id) => !skip.includes(id) && (nameOf(model, id).toLowerCase().includes(wanted) || model.users.get(id)?.phone.includes(wanted)),
   );
   const shown = [...new Set(found === null ? contacts : [found, ...contacts])].filter((id) => !skip.includes(id)).slice(0, 20);
 
-  const look = async () => {
-    setError("");
+  const look = async (event: SubmitEvent) => {
+    event.preventDefault();
+    // What stands there now: the page may not have been drawn since the last key.
+    const typed = String(new FormData(event.currentTarget as HTMLFormElement).get("who")).trim();
+    setError(PHONE.test(typed) ? "" : "People who are no contacts are found by their whole phone number.");
+    if (!PHONE.test(typed)) return;
     try {
-      const user = await client.find(wanted.replace(/[ ()-]/g, ""));
+      const user = await client.find(typed.replace(/[ ()-]/g, ""));
       setFound(user?.id ?? null);
     } catch (failure) {
       setError(failure instanceof ApiError ? explain(failure.code, failure.message) : String(failure));
@@ -48,7 +51,7 @@ export function Finder({ label, hint, skip, onPick, focused }: Props): JSX.Eleme
   };
 
   return (
-    <form class="finder" onSubmit={(event) => (event.preventDefault(), void look())}>
+    <form class="finder" onSubmit={(event) => void look(event)}>
       <div class="inline">
         <Field
           label={label}
@@ -56,10 +59,11 @@ export function Finder({ label, hint, skip, onPick, focused }: Props): JSX.Eleme
           value={query}
           autocomplete="off"
           type="search"
+          name="who"
           autofocus={focused ?? false}
           onInput={(event) => (setQuery(event.currentTarget.value), setFound(null), setError(""))}
         />
-        <button disabled={!phone}>Find</button>
+        <button>Find</button>
       </div>
       <p class="error" role="alert">
         {error}

@@ -19,6 +19,14 @@ export function Sidebar({ show }: { show: (panel: Panel) => void }): JSX.Element
   const waiting = incoming(model).length;
   const unread = listed(model).filter((conv) => conv.unread > 0).length;
 
+  // Escape leaves the search, not the conversation.
+  const leave = (event: KeyboardEvent & { currentTarget: HTMLInputElement }) => {
+    if (event.key !== "Escape") return;
+    event.stopPropagation();
+    event.currentTarget.blur();
+    setQuery("");
+  };
+
   return (
     <aside class="sidebar" aria-label="Conversations and people">
       <header>
@@ -39,6 +47,7 @@ export function Sidebar({ show }: { show: (panel: Panel) => void }): JSX.Element
           autocomplete="off"
           value={query}
           onInput={(event) => setQuery(event.currentTarget.value)}
+          onKeyDown={leave}
         />
       </label>
       <div class="tabs" role="group" aria-label="What to list">

@@ -1,7 +1,7 @@
 // The small parts that every view is made of.
 
 import { Component, type ComponentChildren, type ComponentType, type InputHTMLAttributes, type JSX } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { type IconName, PATHS } from "./icons.ts";
 
 export function Icon({ name }: { name: IconName }): JSX.Element {
@@ -49,7 +49,7 @@ export function Avatar({ id, name, group, small }: { id: number; name: string; g
 /** A modal dialog: the browser keeps the focus inside and gives it back; Escape and the backdrop close it. */
 export function Dialog(props: { title: string; onClose: () => void; children: ComponentChildren }): JSX.Element {
   const ref = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     ref.current?.showModal();
   }, []);
   return (
