@@ -194,7 +194,10 @@ def versions(world):
 @fault("stand-in: 100 frames accepted that nobody finishes, all quiet", "ImFramesUnaccounted", limit=900)
 def unaccounted(world):
     world.people.talking = False
-    # Until all processes are as long there as the rules look back.
+    eventually("nothing is under way", 60,
+               lambda: world.value('max(im_worker_stream_messages{stream="accepted"}) == 0') is not None)
+    # Until all was quiet, with the same processes, for as long as the rules look back.
+    time.sleep(world.hour)
     eventually("the counts are settled", 600, lambda: world.value("im:settled") == 1)
     world.show(accepted=100)
     yield

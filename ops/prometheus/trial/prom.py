@@ -86,7 +86,7 @@ class Prometheus:
     def ask(self, path, **query):
         url = f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(query, doseq=True)}"
         try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
+            with urllib.request.urlopen(url, timeout=60) as answer:
                 found = json.load(answer)
         except urllib.error.HTTPError as error:
             found = json.load(error)
