@@ -8,7 +8,7 @@
 //! | [`chunk`], [`lanes`] | what committers write, and how far they are |
 //! | [`users`], [`tokens`], [`logins`] | accounts, tokens, devices |
 //! | [`cursors`], [`owed`], [`pages`] | what devices have acknowledged, what they are owed, what `/offline` has shown |
-//! | [`figures`] | what PostgreSQL says of itself |
+//! | [`mod@figures`] | what PostgreSQL says of itself |
 //! | [`admin`] | what operators ask and change |
 //! | [`history`], [`lists`] | what the HTTP API shows of conversations, contacts and groups |
 
