@@ -326,7 +326,7 @@ impl Committer {
         self.awake(finisher.idle()).await?;
         // What the broker has not taken in by then, the lane's next owner gets again and answers a second time.
         let acked = self.shared.acked();
-        if self.awake(timeout(ACKED, acked)).await?.is_err() {
+        if !matches!(self.awake(timeout(ACKED, acked)).await?, Ok(Ok(()))) {
             tracing::warn!(
                 "the broker did not say that it has the last acknowledgements: some frames may come again"
             );
