@@ -1,5 +1,5 @@
-//! Hashing numeric ids: a multiplication each, keyed once a process. A map by it is two words smaller than one with a key
-//! of its own, and every session has one.
+//! Hashing ids: a multiplication for each number in them, keyed once a process. A map by it is two words smaller than one
+//! with a key of its own, and every session has one.
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},

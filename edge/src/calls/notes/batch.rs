@@ -9,25 +9,26 @@ use shared::{
 };
 
 use super::CAPACITY;
+use crate::hash::ById;
 
 /// One generation.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    moves: HashMap<(UserId, Device, Conversation, Option<SessionNo>), Seq>,
+    moves: HashMap<(UserId, Device, Conversation, Option<SessionNo>), Seq, ById>,
     own: Own,
-    reads: HashMap<(UserId, Conversation), Seq>,
-    delivered: HashSet<ReceiptKey>,
+    reads: HashMap<(UserId, Conversation), Seq, ById>,
+    delivered: HashSet<ReceiptKey, ById>,
     told: Vec<Told>,
     closed: Vec<Registration>,
 }
 
 /// How far a device is, by conversation and by what told so.
-type Places = HashMap<(Conversation, Option<SessionNo>), Seq>;
+type Places = HashMap<(Conversation, Option<SessionNo>), Seq, ById>;
 
 /// Moves over devices' own frames, which may stay for longer.
 #[derive(Debug, Default)]
 pub(super) struct Own {
-    of: HashMap<(UserId, Device), Places>,
+    of: HashMap<(UserId, Device), Places, ById>,
     len: usize,
     /// A device has so many that its session could remember no more conversations.
     many: bool,
@@ -61,7 +62,7 @@ impl Batch {
     /// All that has gathered but moves over own frames, and without any moves if these are to wait, too.
     pub fn take(&mut self, with_moves: bool) -> Self {
         let own = std::mem::take(&mut self.own);
-        let moves = if with_moves { HashMap::new() } else { std::mem::take(&mut self.moves) };
+        let moves = if with_moves { HashMap::default() } else { std::mem::take(&mut self.moves) };
         let taken = std::mem::take(self);
         (self.own, self.moves) = (own, moves);
         taken
