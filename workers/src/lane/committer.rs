@@ -216,6 +216,9 @@ impl Committer {
                         return Err(SessionEnd::Deaf);
                     }
                     self.balance().await?;
+                    // From its end on: where PostgreSQL is as far away as the period is long, the next one would be due
+                    // at once, and always before what was pulled.
+                    balance.reset();
                 }
                 Some(ended) = self.pullers.join_next() => self.puller_ended(ended).await?,
                 Some(first) = self.pulled.recv() => {
