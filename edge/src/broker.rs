@@ -33,8 +33,8 @@ pub struct Link {
 /// own way and may come later.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Losses {
-    /// How often the connection was made.
-    pub connects: u64,
+    /// How often the connection was made again. The first one costs nothing: before it nobody knew of this node.
+    pub reconnects: u64,
     /// How often a full subscription's queue dropped a message; thousands that are in it come before the next one.
     pub dropped: u64,
 }
@@ -88,7 +88,7 @@ impl Broker {
     /// What has cost deliveries so far.
     pub fn losses(&self) -> Losses {
         let connects = self.client.statistics().connects.load(Ordering::Relaxed);
-        Losses { connects, dropped: self.link.borrow().dropped }
+        Losses { reconnects: connects.saturating_sub(1), dropped: self.link.borrow().dropped }
     }
 }
 

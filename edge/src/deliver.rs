@@ -122,7 +122,7 @@ impl Deliver {
     /// every session reads its backlog. The heartbeat sees to the same, but only once it is answered.
     pub fn after(&mut self, losses: Losses) {
         let before = std::mem::replace(&mut self.seen, losses);
-        if losses.connects != before.connects {
+        if losses.reconnects != before.reconnects {
             self.context.resync("disconnected");
         } else if losses.dropped != before.dropped {
             self.context.resync("slow_consumer");

@@ -303,11 +303,11 @@ async fn what_follows_a_resync_does_not_pass_over_what_was_lost_before_it() {
 
 #[tokio::test]
 async fn the_first_batch_after_a_lost_link_does_not_pass_over_what_was_lost() {
-    for (connects, dropped) in [(1, 0), (0, 1)] {
+    for (reconnects, dropped) in [(1, 0), (0, 1)] {
         let (mut node, mut client) = with_a_live_session().await;
         node.world.send_modify(|world| world.owed.extend([push(1, 2, 1), push(1, 2, 2)]));
         // Number 1 was sent while the link was away, or was dropped.
-        node.deliver.after(crate::broker::Losses { connects, dropped });
+        node.deliver.after(crate::broker::Losses { reconnects, dropped });
         node.send(&[Delivery::Push(push(1, 2, 2))]);
         for seq in 1..=2 {
             assert!(client.frame().await.unwrap().contains(&format!("seq = {seq}")));
