@@ -54,7 +54,7 @@ impl Key {
     #[inline]
     pub fn of(sender: UserId, id: &str) -> Self {
         let bytes = id.as_bytes();
-        let mut hash = (sender.0 as u64).wrapping_mul(SPREAD) ^ bytes.len() as u64;
+        let mut hash = (sender.0 as u64).wrapping_mul(SPREAD);
         let mut add = |word: u64| {
             hash = (hash ^ word).wrapping_mul(MIX);
             hash ^= hash >> 32;
@@ -68,7 +68,8 @@ impl Key {
             let last = bytes.last_chunk::<8>().map(|last| u64::from_le_bytes(*last));
             add(last.unwrap_or_else(|| rest.iter().fold(0, |word, byte| (word << 8) | u64::from(*byte))));
         }
-        Self(hash.wrapping_mul(SPREAD).max(1))
+        // The length last: beside the first word it could undo a difference there.
+        Self((hash ^ bytes.len() as u64).wrapping_mul(SPREAD).max(1))
     }
 }
 
