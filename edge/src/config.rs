@@ -4,6 +4,7 @@ use serde::Deserialize;
 use shared::{
     config::{Millis, Rule, Seconds, SecretUrl},
     telemetry::LogConfig,
+    trace::TraceConfig,
 };
 
 /// The annotated defaults.
@@ -59,6 +60,7 @@ pub const RULES: &[Rule] = &[
     Rule::range("drain.pace", 1, 1_000_000),
     Rule::range("drain.grace_ms", 0, 600_000),
     Rule::range("drain.deadline_seconds", 1, 3600),
+    Rule::range("trace.keep", 0, 16 << 20),
     Rule::log_filter("log.filter"),
     Rule::one_of("log.format", &["text", "json"]),
 ];
@@ -74,6 +76,7 @@ pub struct EdgeConfig {
     pub rpc: Rpc,
     pub node: Node,
     pub drain: Drain,
+    pub trace: TraceConfig,
     pub log: LogConfig,
 }
 

@@ -12,6 +12,7 @@ use crate::{
     node::epoch::Epochs,
     publisher::{Publisher, Settings, sink::Sink},
     registry::Registry,
+    trace::Trace,
     vital::Vital,
 };
 
@@ -42,6 +43,8 @@ pub struct Context {
     pub backlogs: Backlogs,
     /// Its end, and how to ask for it.
     pub drain: Drain,
+    /// What it remembers of messages that went by.
+    pub trace: Trace,
 }
 
 /// Where accepted frames and questions to the workers go: the broker in earnest.
@@ -58,6 +61,7 @@ impl Context {
         vital: &Vital,
     ) -> Self {
         let (metrics, registry) = (Metrics::new(), Arc::new(Registry::default()));
+        let trace = Trace::new(config.trace);
         let settings = Settings {
             lanes: config.nats.lanes,
             batch_bytes: config.publisher.batch_bytes,
@@ -73,7 +77,16 @@ impl Context {
             node: node.clone(),
             limits: config.limits.clone(),
             parse: config.limits.frame(),
-            publisher: Publisher::start(sink, registry.clone(), subjects, node, settings, &metrics, vital),
+            publisher: Publisher::start(
+                sink,
+                registry.clone(),
+                subjects,
+                node,
+                settings,
+                (&metrics, &trace),
+                vital,
+            ),
+            trace,
             registry,
             backlogs: Backlogs::start(calls.clone(), &metrics, vital),
             logins: Logins::start(calls.clone(), node.clone(), server.to_owned(), port, vital),

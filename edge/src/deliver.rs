@@ -134,7 +134,9 @@ impl Deliver {
         match delivery::decode(batch) {
             Ok(deliveries) => {
                 self.counters.batches.increment(1);
-                let mut to = Reached { later: Wakes::default(), marks: Marks { accepted, set: [false; 6] } };
+                let at = self.context.trace.delivering();
+                let mut to =
+                    Reached { at, later: Wakes::default(), marks: Marks { accepted, set: [false; 6] } };
                 for (number, delivery) in deliveries.into_iter().enumerate() {
                     self.one(delivery, &mut to);
                     if number % SLICE == SLICE - 1 {
@@ -213,11 +215,14 @@ impl Deliver {
         for user in &push.to {
             found += self.context.registry.of_user(*user, |one| {
                 if push.skip != Some(one.who.session) {
-                    self.queue(one, Item::Push(push.clone()), later);
+                    if !self.queue(one, Item::Push(push.clone()), later) {
+                        self.context.trace.dropped(one, &push, to.at);
+                    }
                     to.marks.mark(one, Marked::Push, kind);
                 }
             });
         }
+        self.context.trace.queued(&push, found, to.at);
         if !crowd.is_empty() {
             self.crowds.wake(crowd);
         }
@@ -226,15 +231,20 @@ impl Deliver {
         }
     }
 
-    fn queue(&self, session: &Outbox, item: Item, later: &mut Wakes) {
-        if !session.queue_with(item, self.context.limits.outbox, later) {
+    /// False: there was no room for it.
+    fn queue(&self, session: &Outbox, item: Item, later: &mut Wakes) -> bool {
+        let queued = session.queue_with(item, self.context.limits.outbox, later);
+        if !queued {
             self.context.metrics.overflows.increment(1);
         }
+        queued
     }
 }
 
 /// Whom a batch has reached.
 struct Reached {
+    /// When, for the trace.
+    at: i64,
     later: Wakes,
     marks: Marks,
 }

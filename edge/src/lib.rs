@@ -16,6 +16,7 @@
 //! | [`http`] | the HTTP API, answered by workers |
 //! | [`start`](mod@start), [`drain`] | putting a node together, and its ordered end |
 //! | [`websocket`] | the same sessions over WebSocket |
+//! | [`trace`] | what is remembered of messages that went by |
 //! | [`vital`] | tasks without which the process is to end |
 //! | [`compat`] | the listener for simple_im's original clients |
 //! | [`context`], [`metric`], [`ready`], [`backoff`], [`hash`] | what these share |
@@ -40,6 +41,7 @@ pub mod ready;
 pub mod registry;
 pub mod session;
 pub mod start;
+pub mod trace;
 pub mod vital;
 pub mod websocket;
 

@@ -29,7 +29,9 @@ use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{gate::Gate, lane::LaneQueue, sink::Sink};
-use crate::{metric::Metrics, outbox::Outbox, registry::Registry, session::Stamped, vital::Vital};
+use crate::{
+    metric::Metrics, outbox::Outbox, registry::Registry, session::Stamped, trace::Trace, vital::Vital,
+};
 
 /// Every lane's queue. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -64,7 +66,7 @@ impl Publisher {
         subjects: &Subjects,
         node: &NodeId,
         settings: Settings,
-        metrics: &Metrics,
+        (metrics, trace): (&Metrics, &Trace),
         vital: &Vital,
     ) -> Self {
         let (tasks, ending) = (TaskTracker::new(), CancellationToken::new());
@@ -75,7 +77,7 @@ impl Publisher {
                     subjects.clone(),
                     node.clone(),
                     settings,
-                    metrics.clone(),
+                    (metrics.clone(), trace.clone()),
                 ))
             })
             .collect();

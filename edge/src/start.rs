@@ -6,7 +6,7 @@ use futures::future::{BoxFuture, FutureExt};
 use shared::{
     ids::{InvalidId, NodeId},
     subject::Subjects,
-    telemetry,
+    telemetry, trace,
 };
 use socket2::SockRef;
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -161,6 +161,7 @@ pub async fn start_on(
     let subjects = Subjects::new(&config.nats.prefix);
     // Subscribed before anyone hears of this node.
     let subscription = broker.client().subscribe(subjects.node(&node)).await?;
+    let trace_subjects = subjects.clone();
     let vital = Vital::new(shutdown.clone());
     let ways: Ways =
         (Arc::new(Stream::new(broker.clone(), subjects.stream())), Arc::new(broker.client().clone()));
@@ -214,6 +215,13 @@ pub async fn start_on(
     };
     let pulse = pulse.run(config.node.heartbeat_ms.get(), config.node.lease_ms.get(), farewell.clone());
     let accept = listener::run(listeners.tcp, arrivals, context.clone(), closing.clone());
+    let traced = context.clone();
+    let trace = trace::answer(
+        broker.client().clone(),
+        trace_subjects,
+        async move |question| traced.trace.answer(&question, &traced).await,
+        farewell.clone(),
+    );
     let tasks: [(_, BoxFuture<'static, ()>); _] = [
         ("heartbeat", pulse.boxed()),
         ("deliveries", deliver.boxed()),
@@ -223,6 +231,7 @@ pub async fn start_on(
         ("http", crate::http::serve(listeners.http, http, closing.clone()).boxed()),
         ("originals", originals.boxed()),
         ("figures", figures.boxed()),
+        ("trace", trace.boxed()),
     ];
     let watched = |(name, work)| (name, tokio::spawn(vital.clone().task(name, work)));
     let tasks = tasks.map(watched).into();

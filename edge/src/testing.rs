@@ -53,6 +53,7 @@ use crate::{
     },
     ready::Readiness,
     registry::Registry,
+    trace::Trace,
     vital::Vital,
 };
 
@@ -117,11 +118,21 @@ impl Node {
         };
         let (shutdown, closing) = (CancellationToken::new(), CancellationToken::new());
         let (vital, registry) = (Vital::new(shutdown.clone()), Arc::new(Registry::default()));
+        let trace = Trace::new(config.trace);
         let context = Arc::new(Context {
             node: node.clone(),
             parse: limits.frame(),
             limits,
-            publisher: Publisher::start(fake, registry.clone(), &subjects, &node, settings, &metrics, &vital),
+            publisher: Publisher::start(
+                fake,
+                registry.clone(),
+                &subjects,
+                &node,
+                settings,
+                (&metrics, &trace),
+                &vital,
+            ),
+            trace,
             registry,
             backlogs: Backlogs::start(calls.clone(), &metrics, &vital),
             logins: Logins::start(calls.clone(), node.clone(), "127.0.0.1".into(), 1987, &vital),

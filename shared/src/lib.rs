@@ -16,6 +16,7 @@
 //! | [`control`] | what operators tell edges |
 //! | [`config`] | layered configuration: default, file, environment, command line |
 //! | [`telemetry`] | logs, metric names, the metrics and health endpoint |
+//! | [`trace`] | the bounded trace: records, the ring, the question and its answer |
 //! | [`client`] | the Rust client library |
 //! | [`seeded`] | random histories for tests, each with a seed that replays it |
 
@@ -36,3 +37,4 @@ pub mod rpc;
 pub mod seeded;
 pub mod subject;
 pub mod telemetry;
+pub mod trace;

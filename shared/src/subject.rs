@@ -12,6 +12,7 @@
 //! | `im.who` | edge to every worker, with a reply | nothing; the first to reply is one that does not hang |
 //! | `im.at.<worker>.<call>` | edge to that worker, with a reply | a call of `im.rpc` that another worker has not answered |
 //! | `im.lanes` | worker to every worker | nothing: lanes have been let go, or one more shares them |
+//! | `im.trace` | `simple-im trace` to every process, with a reply | which records of the trace are wanted ([`crate::trace`]) |
 //! | `im.dead` | worker to JetStream | frames set aside, with the reason |
 //!
 //! `im` is the configured prefix; a test has its own.
@@ -113,6 +114,11 @@ impl Subjects {
     /// Where workers say that lanes are to be looked at now.
     pub fn lanes(&self) -> String {
         format!("{}.lanes", self.prefix)
+    }
+
+    /// Where every process answers what it has traced.
+    pub fn trace(&self) -> String {
+        format!("{}.trace", self.prefix)
     }
 
     /// Frames set aside.

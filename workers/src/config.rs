@@ -4,6 +4,7 @@ use serde::Deserialize;
 use shared::{
     config::{Millis, Rule, Seconds, SecretUrl},
     telemetry::LogConfig,
+    trace::TraceConfig,
 };
 
 /// The annotated defaults.
@@ -47,6 +48,7 @@ pub const RULES: &[Rule] = &[
     Rule::range("rpc.concurrency", 1, 100_000),
     Rule::range("group.members", 2, 100_000),
     Rule::range("group.cache_offline_below", 0, 100_000),
+    Rule::range("trace.keep", 0, 16 << 20),
     Rule::log_filter("log.filter"),
     Rule::one_of("log.format", &["text", "json"]),
 ];
@@ -62,6 +64,7 @@ pub struct WorkerConfig {
     pub account: Account,
     pub rpc: Rpc,
     pub group: Group,
+    pub trace: TraceConfig,
     pub log: LogConfig,
 }
 

@@ -12,6 +12,7 @@
 //! | [`nodes`] | which edges live |
 //! | [`metric`], [`observe`] | its figures; what it finds out about the stores for them |
 //! | [`rpc`] | the answers to the edges' calls |
+//! | [`trace`] | what is remembered of messages that went by |
 //! | [`fail`] | where a debug build ends itself, for tests |
 
 pub mod account;
@@ -30,3 +31,4 @@ pub mod pipeline;
 pub mod rpc;
 pub mod serve;
 pub mod store;
+pub mod trace;

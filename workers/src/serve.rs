@@ -10,6 +10,7 @@ use futures::StreamExt;
 use shared::{
     subject::Subjects,
     telemetry::{self, Metric, Readiness},
+    trace::{self, Question},
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,7 @@ use crate::{
     observe::Observer,
     rpc,
     store::{self, Pool},
+    trace::Trace,
 };
 
 /// Between two tries to reach a store that is down at the start.
@@ -198,7 +200,15 @@ async fn start(
     });
 
     let keep_below = usize::try_from(config.group.cache_offline_below).unwrap_or(usize::MAX);
-    let tools = Tools { deliveries: deliveries.clone(), directory: directory.clone(), keep_below };
+    let trace = Trace::new(&config.worker.name, config.trace);
+    let (traced, name) = (trace.clone(), config.worker.name.clone());
+    let asked = async move |question: Question| traced.answer(&question, &name).await;
+    let answering = trace::answer(nats.clone(), subjects.clone(), asked, ended.clone());
+    ears.spawn(async move {
+        answering.await;
+        ("trace", None)
+    });
+    let tools = Tools { deliveries: deliveries.clone(), directory: directory.clone(), keep_below, trace };
     let shared =
         Arc::new(Shared { config: config.clone(), js, losses, subjects: subjects.clone(), tools, news });
     for number in 0..config.worker.committers {

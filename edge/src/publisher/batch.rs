@@ -10,7 +10,7 @@ use shared::{
     telemetry::Moment,
 };
 
-use crate::outbox::Outbox;
+use crate::{outbox::Outbox, trace::Marks};
 
 /// Frames in order, already cut into batches: the last one grows, the first one is published.
 #[derive(Debug)]
@@ -20,6 +20,7 @@ pub struct Queue {
     batch_bytes: usize,
     most_frames: usize,
     scratch: Vec<u8>,
+    traced: bool,
 }
 
 /// What goes out as one broker message.
@@ -33,6 +34,8 @@ pub struct Batch {
     pub kind: BatchKind,
     /// Whom to tell when the broker holds them.
     pub senders: Vec<Tell>,
+    /// Its frames, for the trace.
+    pub marks: Marks,
 }
 
 /// Consecutive frames of one session in a batch.
@@ -49,7 +52,13 @@ pub struct Tell {
 impl Queue {
     /// An empty one: batches of at most `batch_bytes` (a longer frame goes alone), at most `most_frames` in all.
     pub fn new(batch_bytes: usize, most_frames: usize) -> Self {
-        Self { batches: VecDeque::new(), frames: 0, batch_bytes, most_frames, scratch: Vec::new() }
+        let (batches, scratch) = (VecDeque::new(), Vec::new());
+        Self { batches, frames: 0, batch_bytes, most_frames, scratch, traced: true }
+    }
+
+    /// Whether its batches say which frames they hold, for the trace; they do unless told otherwise.
+    pub fn traced(self, traced: bool) -> Self {
+        Self { traced, ..self }
     }
 
     /// Frames in the queue.
@@ -73,12 +82,16 @@ impl Queue {
             .is_some_and(|last| last.bytes.len() + self.scratch.len() + COUNT <= self.batch_bytes);
         if !fits {
             let accepted = Moment::now();
-            self.batches.push_back(Batch { bytes: Vec::new(), accepted, kind, senders: Vec::new() });
+            let marks = if self.traced { Marks::begin() } else { Marks::default() };
+            self.batches.push_back(Batch { bytes: Vec::new(), accepted, kind, senders: Vec::new(), marks });
         }
         let Some(last) = self.batches.back_mut() else { return false };
         last.kind = last.kind.and(kind);
         frame::write(Form::Counted, &self.scratch, &mut last.bytes);
         last.tell(frame, session);
+        if self.traced {
+            last.marks.note(frame);
+        }
         // Here, where nobody can have published it yet: its confirmation must find it counted.
         session.publishing();
         self.frames += 1;

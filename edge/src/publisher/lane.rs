@@ -30,6 +30,7 @@ use crate::{
     backoff::Backoff,
     metric::Metrics,
     outbox::{Close, Item, Outbox},
+    trace::{self, Trace},
 };
 
 /// A lane's queue, shared by its task and all sessions.
@@ -40,6 +41,7 @@ pub struct LaneQueue {
     node: NodeId,
     settings: Settings,
     metrics: Metrics,
+    trace: Trace,
     waiting: Gauge,
     state: Mutex<State>,
     work: Notify,
@@ -118,13 +120,19 @@ pub fn begin(lanes: &[Arc<LaneQueue>], next: impl FnOnce() -> u32) -> (u32, usiz
 
 impl LaneQueue {
     /// An empty one.
-    pub fn new(lane: Lane, subjects: Subjects, node: NodeId, settings: Settings, metrics: Metrics) -> Self {
-        let queue = Queue::new(settings.batch_bytes, settings.queue_frames);
+    pub fn new(
+        lane: Lane,
+        subjects: Subjects,
+        node: NodeId,
+        settings: Settings,
+        (metrics, trace): (Metrics, Trace),
+    ) -> Self {
+        let queue = Queue::new(settings.batch_bytes, settings.queue_frames).traced(trace.is_on());
         let state = Mutex::new(State { queue, waiting: Waiting::default(), stream: 0 });
         let waiting = Metric::EdgeQueueFrames.gauge(&[("lane", &lane.0.to_string())]);
         let under_way = AtomicUsize::new(0);
         let (work, pressure) = (Notify::new(), Pressure::default());
-        Self { lane, subjects, node, settings, metrics, waiting, state, work, under_way, pressure }
+        Self { lane, subjects, node, settings, metrics, trace, waiting, state, work, under_way, pressure }
     }
 
     /// Which lane.
@@ -163,6 +171,7 @@ impl LaneQueue {
             return false;
         }
         drop(state);
+        trace::frame_taken(frame, self.lane);
         self.waiting.increment(1.0);
         self.work.notify_one();
         true
@@ -207,7 +216,7 @@ impl LaneQueue {
     /// Publishes the batch until the broker holds it, then tells its senders; or drops it, when the stream for which it
     /// was taken is no more. The broker may have had it in that one: nobody can know.
     async fn publish(&self, gate: &Gate, (batch, stream): (Batch, u32), id: &str, last: &mut Last) {
-        let Batch { bytes, accepted, kind, senders } = batch;
+        let Batch { bytes, accepted, kind, senders, marks } = batch;
         let (subject, bytes) = (self.subjects.inbound(self.lane, kind), Bytes::from(bytes));
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
         let (began, mut failed) = (Instant::now(), 0_u32);
@@ -246,6 +255,7 @@ impl LaneQueue {
         let before = if last.stream == stream { last.place } else { 0 };
         *last = Last { stream, place };
         gate.confirmed(&open, place, before);
+        self.trace.accepted(self.lane, place, &senders, &marks);
         self.under_way.store(0, Ordering::Relaxed);
         let frames = self.done(&senders);
         self.metrics.publish_frames.increment(frames);

@@ -22,7 +22,7 @@ use super::{
     sink::{Found, Way},
     *,
 };
-use crate::outbox::Item;
+use crate::{outbox::Item, trace::Trace};
 
 /// One publish, answered by the test.
 struct Asked {
@@ -136,7 +136,18 @@ fn start_on(sink: Arc<dyn Sink>, registry: &Arc<Registry>, settings: Settings) -
     let (subjects, node) = (Subjects::new("im"), NodeId::new("e1-0").unwrap());
     let vital = Vital::new(CancellationToken::new());
     let metrics = Metrics::new();
-    (Publisher::start(sink, registry.clone(), &subjects, &node, settings, &metrics, &vital), vital)
+    (
+        Publisher::start(
+            sink,
+            registry.clone(),
+            &subjects,
+            &node,
+            settings,
+            (&metrics, &Trace::default()),
+            &vital,
+        ),
+        vital,
+    )
 }
 
 fn session() -> Arc<Outbox> {
@@ -261,7 +272,8 @@ fn what_is_in_the_queue_is_counted_already_and_what_was_refused_is_not() {
 fn a_session_that_tries_again_and_again_waits_in_a_full_lane_once() {
     let settings = Settings { queue_frames: 1, ..settings() };
     let node = NodeId::new("e1-0").unwrap();
-    let lane = LaneQueue::new(Lane(0), Subjects::new("im"), node, settings, Metrics::new());
+    let lane =
+        LaneQueue::new(Lane(0), Subjects::new("im"), node, settings, (Metrics::new(), Trace::default()));
     let session = session();
     assert!(lane.take(plain(&session, 0).frame(), &session));
     for number in 1..1000 {

@@ -34,6 +34,7 @@ use crate::{
     metric::{Mark, Marked},
     outbox::{Close, Item, Outbox, Page},
     registry,
+    trace::Step,
 };
 
 /// One session. However it ends, it leaves the registry and its route is given up.
@@ -77,6 +78,7 @@ struct Unwritten {
     mark: Option<Mark>,
     /// By then the client has to have taken some.
     stall: Pin<Box<Sleep>>,
+    trace: Step,
 }
 
 impl<W: Wire> Session<W> {
@@ -164,6 +166,7 @@ impl<W: Wire> Session<W> {
     /// Handles all that is there and writes as much as goes without waiting.
     fn step(&mut self) -> Result<(), End> {
         let mut out = Output::new(self.decoder.form().unwrap_or(Form::Text)).speaking(self.wire.dialect());
+        out.trace = self.context.trace.step();
         let was_live = self.live.is_live();
         self.live.clock(self.context.notes.clock());
         let mark = self.deliveries(&mut out);
@@ -174,15 +177,17 @@ impl<W: Wire> Session<W> {
         }
         self.report(&mut out, was_live);
         if out.bytes.is_empty() {
+            self.context.trace.stepped(self.outbox(), &mut out.trace);
             return Ok(());
         }
         let from = wire::write_now(&mut self.wire, &out.bytes)?;
         if from < out.bytes.len() {
             let stall = Box::pin(tokio::time::sleep(self.context.limits.write_seconds.get()));
-            let unwritten = Unwritten { bytes: out.bytes, from, told: out.told, mark, stall };
-            self.unwritten = Some(Box::new(unwritten));
+            let Output { bytes, told, trace, .. } = out;
+            self.unwritten = Some(Box::new(Unwritten { bytes, from, told, mark, stall, trace }));
             return Ok(());
         }
+        self.context.trace.stepped(self.outbox(), &mut out.trace);
         self.told(out.told, mark);
         Ok(())
     }
@@ -318,6 +323,7 @@ impl<W: Wire> Session<W> {
         }
         let notes = std::mem::take(&mut out.notes);
         let moves = notes.moves.len() + notes.own.len();
+        out.trace.acknowledged(&notes.moves);
         if !(moves == 0 && notes.reads.is_empty() && notes.delivered.is_empty()) {
             self.context.notes.cursors(notes);
         }
@@ -340,7 +346,9 @@ impl<W: Wire> Session<W> {
             left.from += written;
             if left.from == left.bytes.len() {
                 let (told, mark) = (std::mem::take(&mut left.told), left.mark);
+                let mut trace = std::mem::take(&mut left.trace);
                 self.unwritten = None;
+                self.context.trace.stepped(self.outbox(), &mut trace);
                 self.told(told, mark);
                 break;
             }

@@ -13,6 +13,7 @@ use shared::{
     ids::{Conversation, MessageId, Seq},
     message::{Accepted, Body, Entry, Refusal, Sender},
     rpc::{Backlog, Told},
+    trace::{What, Why},
 };
 
 use super::{
@@ -55,12 +56,15 @@ struct Mode {
     paused: bool,
     /// The next read is to wait a moment.
     slow: bool,
+    /// Why it is in backlog mode, or was when it last was.
+    why: Why,
 }
 
 impl Live {
     /// One that has just logged in: in backlog mode.
     pub(super) fn new(who: Arc<Sender>, limit: usize) -> Self {
-        let mode = Mode { backlog: true, reading: false, noted: false, paused: false, slow: false };
+        let (backlog, why) = (true, Why::Login);
+        let mode = Mode { backlog, reading: false, noted: false, paused: false, slow: false, why };
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
         Self { who, tracks: Tracks::default(), mode, limit, told: None }
     }
@@ -115,15 +119,20 @@ impl Live {
     pub fn push(&mut self, push: &Push, out: &mut Output) {
         if !self.mode.backlog {
             match self.tracks.live(push) {
-                Verdict::Write => return self.write(push, out),
-                Verdict::Have => return out.counts.duplicates += 1,
+                Verdict::Write => return self.write(push, What::Written, out),
+                Verdict::Have => {
+                    out.trace.stop(&self.who, push, What::Had, Why::None);
+                    return out.counts.duplicates += 1;
+                }
                 Verdict::Gap => self.behind("gap", out),
             }
         }
         if self.tracks.noted(push.conversation, push.seq) {
             self.mode.noted = true;
             out.counts.noted += 1;
+            out.trace.stop(&self.who, push, What::Noted, self.mode.why);
         } else {
+            out.trace.stop(&self.who, push, What::Had, Why::None);
             out.counts.duplicates += 1;
         }
     }
@@ -132,6 +141,7 @@ impl Live {
     pub fn answer(&mut self, place: Option<(Conversation, Seq)>, body: &Bytes, out: &mut Output) {
         out.frame(body);
         if let Some((conversation, seq)) = place {
+            out.trace.answered(&self.who, conversation, seq);
             let verdict = self.tracks.own(conversation, seq, self.mode.backlog, &self.who, &mut out.notes);
             if verdict == Verdict::Gap {
                 self.behind("own_gap", out);
@@ -164,6 +174,7 @@ impl Live {
     pub fn behind(&mut self, why: &'static str, out: &mut Output) {
         if !self.mode.backlog {
             out.counts.behind = Some(why);
+            self.mode.why = Why::of(why);
         }
         self.mode.backlog = true;
         self.mode.noted = true;
@@ -195,7 +206,7 @@ impl Live {
             match entry {
                 Delivery::Push(push) => match self.tracks.backlog(push) {
                     Verdict::Write => {
-                        self.write(push, out);
+                        self.write(push, What::FromBacklog, out);
                         out.counts.from_backlog += 1;
                         news = true;
                     }
@@ -226,12 +237,14 @@ impl Live {
         self.limit as usize
     }
 
-    fn write(&mut self, push: &Push, out: &mut Output) {
+    fn write(&mut self, push: &Push, what: What, out: &mut Output) {
         out.frame(&push.body);
+        out.trace.stop(&self.who, push, what, Why::None);
         out.counts.written += 1;
         if self.unacked() >= self.limit() {
             if !self.mode.backlog {
                 out.counts.behind = Some("unacked");
+                self.mode.why = Why::Unacked;
             }
             self.mode.paused = true;
             self.mode.backlog = true;

@@ -214,7 +214,7 @@ async fn attempt(
     // every message.
     let place = context.registry.add(outbox);
     context.epochs.connected(place.session(), epoch.as_deref());
-    tracing::debug!(session.id = session.0, user.id = login.user.0, "logged in");
+    tracing::debug!(user = login.user.0, device = %login.device, session = session.0, "logged in");
     Some((Waiting.welcome(login, who, context.limits.unacked, out), place))
 }
 

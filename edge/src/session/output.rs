@@ -10,6 +10,7 @@ use shared::{
 };
 
 use super::dialect::Dialect;
+use crate::trace::Step;
 
 /// Everything to do, in this order: publish, pass on the notes, write the bytes, then tell what was written.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub struct Output {
     pub told: Vec<Told>,
     /// What happened, for the metrics.
     pub counts: Counts,
+    /// What was done with stored frames, for the trace.
+    pub trace: Step,
 }
 
 /// What happened in a step.
@@ -76,6 +79,7 @@ impl Output {
             notes: Cursors::default(),
             told: Vec::new(),
             counts: Counts::default(),
+            trace: Step::default(),
         }
     }
 

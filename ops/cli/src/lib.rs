@@ -8,6 +8,7 @@
 //! | [`doctor`] | what is unsafe or will hurt, why, and what to do |
 //! | [`chaos`] | faults on a stack of its own, and the judgement |
 //! | [`admin`] | what operators do |
+//! | [`trace`] | one message's road through the system |
 //! | [`record`] | `stack.toml` |
 //! | [`lock`], [`process`], [`stale`] | one supervisor a folder; processes that are not our children |
 
@@ -24,4 +25,5 @@ pub mod record;
 pub mod restart;
 pub mod stack;
 pub mod stale;
+pub mod trace;
 pub mod up;

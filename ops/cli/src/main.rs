@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use shared::config::Start;
-use simple_im::{admin, chaos, doctor, down, load, migrate, ready, restart, up};
+use simple_im::{admin, chaos, doctor, down, load, migrate, ready, restart, trace, up};
 use workers::config::{DEFAULT, RULES};
 
 /// Runs and looks after simple-im.
@@ -33,6 +33,8 @@ enum Command {
     Doctor(doctor::Options),
     /// Users, sessions, nodes, and what an operator does to them; by a worker's configuration, every command audited.
     Admin(admin::Options),
+    /// Tell one message's road, by its sender's own id: which edge, which worker, each recipient's device, or why not.
+    Trace(trace::Options),
     /// Drive a running stack with real clients; prints one JSON line of figures.
     Load(load::Options),
     /// Inject faults into a stack of its own under load, and judge what came of it; prints one TOML ledger.
@@ -61,6 +63,7 @@ fn block_on(command: Command) -> anyhow::Result<ExitCode> {
             Command::Down(options) => down::run(options).await.map(|()| ExitCode::SUCCESS),
             Command::Admin(options) => admin::run(options).await,
             Command::Restart(options) => restart::run(options).await.map(|()| ExitCode::SUCCESS),
+            Command::Trace(options) => trace::run(options).await,
             Command::Chaos(options) => chaos::run(options).await,
             Command::Doctor(options) => doctor::run(options).await,
             Command::Load(options) => {

@@ -35,7 +35,7 @@ pub(super) async fn process(
 ) -> Result<(), SessionEnd> {
     fail::reached(Step::Pulled);
     let accepted = batches.iter().map(|batch| batch.accepted).min().unwrap_or_else(Moment::now);
-    let since = Since { pulled, accepted };
+    let since = Since { pulled, accepted, number: to.shared.tools.trace.begin(pulled) };
     let mut decoded = Decoded::default();
     let mut reach = Reach::default();
     let mut ackers = Vec::with_capacity(batches.len());
@@ -65,7 +65,8 @@ pub(super) async fn process(
         alone |= lanes::attempt(&to.session, trial).await? > TRIALS;
     }
     if alone {
-        tracing::warn!("a chunk has crashed {TRIALS} times; its frames are tried one by one");
+        let (lanes, chunk) = (tracing::field::debug(&trying), since.number.0);
+        tracing::warn!(chunk, lanes, "a chunk has crashed {TRIALS} times; its frames are tried one by one");
         one_by_one(to, decoded, &reach, ackers, since).await?;
     } else {
         together(to, decoded, &reach, ackers, since).await?;
@@ -104,8 +105,12 @@ async fn together(
 ) -> Result<(), SessionEnd> {
     let mut marks = marks(to, reach.newest());
     let mut effects = bury(to, &decoded.dead, &mut marks).await?;
-    let items: Vec<Item> = decoded.items.into_iter().map(|(item, ..)| item).collect();
-    effects.extend(commit(to, &items, &marks, None).await?);
+    let (items, places): (Vec<Item>, Vec<Place>) =
+        decoded.items.into_iter().map(|(item, place, _)| (item, place)).unzip();
+    let done = commit(to, &items, &marks, None).await?;
+    to.shared.tools.trace.committed(since.number, &items, &places, &done);
+    to.shared.tools.trace.dead(since.number, &decoded.dead);
+    effects.extend(done);
     let finisher = to.finisher.clone();
     Ok(to.awake(finisher.finish(effects, ackers, since)).await??)
 }
@@ -131,11 +136,15 @@ async fn one_by_one(
         item.fresh &= attempts > 0;
         let at = to.lanes.get(&place.lane).map(|owned| (place.lane, owned.committed));
         let marks = marks(to, at.into_iter());
-        effects.extend(commit(to, &[item], &marks, Some(place)).await?);
+        let items = [item];
+        let done = commit(to, &items, &marks, Some(place)).await?;
+        to.shared.tools.trace.committed(since.number, &items, &[place], &done);
+        effects.extend(done);
     }
     let mut marks = marks(to, reach.newest());
     effects.extend(bury(to, &dead, &mut marks).await?);
     commit(to, &[], &marks, None).await?;
+    to.shared.tools.trace.dead(since.number, &dead);
     let finisher = to.finisher.clone();
     Ok(to.awake(finisher.finish(effects, ackers, since)).await??)
 }

@@ -18,6 +18,7 @@ use crate::{
     fail::{self, Step},
     metric::{Metrics, metrics},
     pipeline::effect::Effect,
+    trace::{self, ChunkNo, Trace},
 };
 
 /// Committed chunks not yet acknowledged, a committer; over that it waits. A node that hangs holds chunks until it is
@@ -33,6 +34,8 @@ pub struct Since {
     pub pulled: Instant,
     /// When its oldest frame was accepted by an edge.
     pub accepted: Moment,
+    /// Its number in the trace.
+    pub number: ChunkNo,
 }
 
 /// What is left to do for a committed chunk.
@@ -68,6 +71,8 @@ pub struct Tools {
     pub directory: Directory,
     /// Groups up to this size have their bodies kept in Redis for those who are offline.
     pub keep_below: usize,
+    /// What is remembered of messages that went by.
+    pub trace: Trace,
 }
 
 impl Finisher {
@@ -125,6 +130,7 @@ impl Finisher {
 
 async fn send(tools: Tools, chunk: Committed) {
     let Committed { effects, ackers, since, permit, unfinished, broken } = chunk;
+    let number = since.number;
     let sending = Instant::now();
     let users = route::recipients(&effects);
     let routes = if users.is_empty() {
@@ -133,6 +139,7 @@ async fn send(tools: Tools, chunk: Committed) {
         tools.directory.routes(&users).await
     };
     fail::reached(Step::Routed);
+    tools.trace.step(number, trace::Step::Routed);
     metrics().routes_seconds.record(sending.elapsed());
     if matches!(routes, Routes::Unknown) {
         Metric::WorkerBroadcasts.counter(&[]).increment(1);
@@ -144,15 +151,18 @@ async fn send(tools: Tools, chunk: Committed) {
     let mut settled = Vec::new();
     for (node, mut batches) in outgoing.into_nodes() {
         batches.accepted = Some(since.accepted);
-        settled.push(tools.deliveries.send(&node, batches).await);
+        let sent = tools.deliveries.send(&node, batches).await;
+        tools.trace.sent(number, &node, &sent);
+        settled.push(sent);
     }
     fail::reached(Step::Sent);
+    tools.trace.step(number, trace::Step::Sent);
     let crashed = broken.drop_guard();
     tokio::spawn(async move {
         if !offline.is_empty() {
             // The bodies are in PostgreSQL too; the directory counts its errors.
             if let Err(error) = tools.directory.offline_put(&offline).await {
-                tracing::debug!(%error, "bodies were not cached");
+                tracing::debug!(chunk = number.0, %error, "bodies were not cached");
             }
         }
         let confirming = Instant::now();
@@ -160,15 +170,17 @@ async fn send(tools: Tools, chunk: Committed) {
         metrics().delivery_seconds.record(confirming.elapsed());
         metrics().deliver_seconds.record(delivering.elapsed());
         fail::reached(Step::Confirmed);
+        tools.trace.step(number, trace::Step::Confirmed);
         let acking = Instant::now();
         for acker in ackers {
             // Unacknowledged it comes again when the lane is taken anew, and is recognised as stored.
             if let Err(error) = acker.ack().await {
                 Metric::WorkerAcksFailed.counter(&[]).increment(1);
-                tracing::warn!(%error, "an acknowledgement was not taken by the broker");
+                tracing::warn!(chunk = number.0, %error, "an acknowledgement was not taken by the broker");
             }
         }
         fail::reached(Step::Acknowledged);
+        tools.trace.step(number, trace::Step::Acknowledged);
         metrics().ack_seconds.record(acking.elapsed());
         metrics().chunk_seconds.record(since.pulled.elapsed());
         crashed.disarm();
@@ -183,7 +195,8 @@ mod tests {
     use super::*;
 
     fn now() -> Since {
-        Since { pulled: Instant::now(), accepted: Moment::now() }
+        let pulled = Instant::now();
+        Since { pulled, accepted: Moment::now(), number: Trace::default().begin(pulled) }
     }
 
     #[tokio::test]

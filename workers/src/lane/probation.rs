@@ -26,7 +26,10 @@ pub async fn set_aside(
     dead: &Dead,
 ) -> Result<(), async_nats::jetstream::context::PublishError> {
     let place = dead.place;
+    let from = dead.accepted.as_ref().map(|frame| &frame.from);
     tracing::error!(
+        user = from.map(|from| from.user.0), device = from.map(|from| from.device.as_str()),
+        session = from.map(|from| from.session.0), id = dead.accepted.as_ref().map(|frame| frame.id().as_str()),
         lane = place.lane.0, stream_seq = place.stream_seq, frame = place.frame, reason = %dead.reason,
         "a frame is set aside"
     );
