@@ -77,6 +77,21 @@ async fn with_a_silent_postgresql_frames_are_taken_and_acks_follow() {
     without_postgresql(Way::Silent).await;
 }
 
+/// With PostgreSQL so far away that looking after its lanes takes a committer longer than the period at which it does,
+/// chunks are still committed.
+#[tokio::test]
+async fn with_postgresql_far_away_messages_still_go_over() {
+    let system = cuttable(vec![("worker.balance_ms", "10".into())]).await;
+    let mut talk = Talk::begin(&system).await;
+    system.way(Store::Postgres, Way::Far(Duration::from_millis(20)));
+    for _ in 0..3 {
+        talk.round().await;
+    }
+    system.way(Store::Postgres, Way::Open);
+    talk.nothing_more(&system).await;
+    system.finish().await;
+}
+
 /// One worker that PostgreSQL cannot hear is cut off by it, and the other takes its lanes. One that cannot hear NATS
 /// leaves them.
 async fn gives_up_its_lanes(store: Store) {

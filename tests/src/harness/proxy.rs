@@ -1,5 +1,7 @@
 //! Ways between a process and a store that a test can cut: one proxy a process and store, so that one process or all of
-//! them lose it.
+//! them lose it, or have it far away.
+
+use std::time::Duration;
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -12,11 +14,24 @@ use tokio::{
 pub enum Way {
     /// Passes them on.
     Open,
+    /// Passes them on so much later, in each direction: the store is far away.
+    Far(Duration),
     /// Swallows them: connections stay, and new ones are taken, but nothing goes through until it is open again. What
     /// was on its way arrives then, late.
     Silent,
     /// Breaks every connection, and every new one at once.
     Broken,
+}
+
+impl Way {
+    /// How much later it passes bytes on, if it does.
+    const fn passes(self) -> Option<Duration> {
+        match self {
+            Self::Open => Some(Duration::ZERO),
+            Self::Far(after) => Some(after),
+            Self::Silent | Self::Broken => None,
+        }
+    }
 }
 
 /// A store that processes use.
@@ -80,7 +95,8 @@ async fn accept(listener: TcpListener, target: String, way: watch::Receiver<Way>
 
 async fn connect(near: TcpStream, target: String, mut way: watch::Receiver<Way>) {
     // A connection taken in silence gets no further before the silence ends.
-    if !matches!(way.wait_for(|way| *way != Way::Silent).await.map(|way| *way), Ok(Way::Open)) {
+    let spoken = way.wait_for(|way| *way != Way::Silent).await.map(|way| *way);
+    if !spoken.is_ok_and(|way| way.passes().is_some()) {
         return;
     }
     let Ok(far) = TcpStream::connect(&target).await else { return };
@@ -98,7 +114,7 @@ async fn connect(near: TcpStream, target: String, mut way: watch::Receiver<Way>)
 async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut way: watch::Receiver<Way>) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        if way.wait_for(|way| *way == Way::Open).await.is_err() {
+        if way.wait_for(|way| way.passes().is_some()).await.is_err() {
             return;
         }
         let read = tokio::select! {
@@ -109,7 +125,11 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut way: watch::R
         match read {
             Ok(0) | Err(_) => break,
             Ok(n) => {
-                if way.wait_for(|way| *way == Way::Open).await.is_err()
+                let far = way.borrow().passes().unwrap_or_default();
+                if !far.is_zero() {
+                    tokio::time::sleep(far).await;
+                }
+                if way.wait_for(|way| way.passes().is_some()).await.is_err()
                     || to.write_all(&buffer[..n]).await.is_err()
                 {
                     break;
