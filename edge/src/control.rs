@@ -13,7 +13,7 @@ use shared::{
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-use crate::{outbox::Close, registry::Registry};
+use crate::{drain::Drain, outbox::Close, registry::Registry};
 
 /// Listens to operators until the node ends.
 #[derive(Debug)]
@@ -23,19 +23,19 @@ pub struct Controls {
     client: Client,
     own: Subscriber,
     all: Subscriber,
-    drain: CancellationToken,
+    drain: Drain,
 }
 
 impl Controls {
-    /// Subscribes. `drain` is what SIGTERM cancels.
+    /// Subscribes, for what is told about these sessions and this drain.
     ///
     /// # Errors
     /// The broker's client has ended.
     pub async fn open(
         client: &Client,
         subjects: &Subjects,
-        (node, registry): (&NodeId, &Arc<Registry>),
-        drain: CancellationToken,
+        node: &NodeId,
+        (registry, drain): (&Arc<Registry>, &Drain),
     ) -> Result<Self, async_nats::SubscribeError> {
         Ok(Self {
             node: node.clone(),
@@ -43,7 +43,7 @@ impl Controls {
             client: client.clone(),
             own: client.subscribe(subjects.control(node)).await?,
             all: client.subscribe(subjects.control_all()).await?,
-            drain,
+            drain: drain.clone(),
         })
     }
 
@@ -88,11 +88,11 @@ impl Controls {
 }
 
 /// Does it; how many sessions it concerns.
-fn obey(told: &Control, registry: &Registry, drain: &CancellationToken) -> usize {
+fn obey(told: &Control, registry: &Registry, drain: &Drain) -> usize {
     let mut closed = 0;
     match told {
         Control::Drain => {
-            drain.cancel();
+            drain.begin("an operator");
             return registry.len();
         }
         Control::Kick { user, device } => {
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn only_what_is_named_is_closed() {
         let registry = Arc::new(Registry::default());
-        let drain = CancellationToken::new();
+        let drain = Drain::new(CancellationToken::new());
         let session = |user: i64, device: &str, number: i64| {
             Arc::new(Outbox::new(Arc::new(Sender {
                 user: UserId(user),
@@ -148,8 +148,8 @@ mod tests {
         assert_eq!(phone.take().close, Some(Close::Kicked));
         assert_eq!(pad.take().close, Some(Close::Revoked), "the first reason stands");
         assert_eq!(other.take().close, None);
-        assert!(!drain.is_cancelled());
+        assert!(!drain.has_begun());
         assert_eq!(obey(&Control::Drain, &registry, &drain), 3);
-        assert!(drain.is_cancelled());
+        assert!(drain.has_begun());
     }
 }

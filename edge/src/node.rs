@@ -12,7 +12,7 @@ pub mod seen;
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -53,6 +53,8 @@ pub struct Pulse {
     pub ready: Readiness,
     /// How the connection to the broker fares.
     pub link: watch::Receiver<Link>,
+    /// When this start of the node was, Unix seconds.
+    pub started: i64,
 }
 
 impl Pulse {
@@ -62,13 +64,11 @@ impl Pulse {
     pub async fn run(mut self, interval: Duration, lease: Duration, shutdown: CancellationToken) {
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let started = i64::try_from(started).unwrap_or(i64::MAX);
         let mut state = State { seen: *self.link.borrow(), answered: Instant::now(), missed: None };
         let (drain, mut told) = (self.context.drain.clone(), false);
         loop {
             tokio::select! {
-                () = shutdown.cancelled() => return self.farewell(lease, started).await,
+                () = shutdown.cancelled() => return self.farewell(lease).await,
                 // Whoever hands out addresses is to know it now.
                 () = drain.begun(), if !told => told = true,
                 // A change of the link is looked at without waiting for the next tick.
@@ -81,7 +81,7 @@ impl Pulse {
                 self.ready.unmet("expected a connection to NATS, found none");
                 continue;
             }
-            match self.beat(lease, started, false).await {
+            match self.beat(lease, false).await {
                 Ok(reply) => self.answered(&mut state, reply, lease),
                 Err(error) => {
                     tracing::debug!(%error, "a heartbeat has no answer");
@@ -98,9 +98,9 @@ impl Pulse {
     }
 
     /// Workers wait for no confirmation of a node that is gone, and need not find out by its silence.
-    async fn farewell(&self, lease: Duration, started: i64) {
+    async fn farewell(&self, lease: Duration) {
         if self.link.borrow().up
-            && let Err(error) = self.beat(lease, started, true).await
+            && let Err(error) = self.beat(lease, true).await
         {
             tracing::debug!(%error, "the workers find out by silence that this node is gone");
         }
@@ -117,7 +117,7 @@ impl Pulse {
         state.seen = link;
     }
 
-    async fn beat(&self, lease: Duration, started: i64, gone: bool) -> Result<HeartbeatReply, CallError> {
+    async fn beat(&self, lease: Duration, gone: bool) -> Result<HeartbeatReply, CallError> {
         let context = &self.context;
         let beat = Heartbeat {
             node: context.node.clone(),
@@ -128,8 +128,7 @@ impl Pulse {
             epoch: context.epochs.registered(),
             gone,
             speaks: Speaks::this(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            started,
+            started: self.started,
         };
         let (began, subject) = (Instant::now(), self.subjects.heartbeat(&context.node));
         let reply =

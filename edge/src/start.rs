@@ -166,8 +166,8 @@ pub async fn start_on(
     let ways: Ways =
         (Arc::new(Stream::new(broker.clone(), subjects.stream())), Arc::new(broker.client().clone()));
     let context = Arc::new(Context::new(&config, ways, &subjects, &node, (&server, port), &vital));
-    let whose = (&node, &context.registry);
-    let controls = Controls::open(broker.client(), &subjects, whose, shutdown.clone()).await?;
+    let told = (&context.registry, &context.drain);
+    let controls = Controls::open(broker.client(), &subjects, &node, told).await?;
     let ready = Readiness::default();
 
     let (rest, notes_end) = (CancellationToken::new(), CancellationToken::new());
@@ -179,8 +179,15 @@ pub async fn start_on(
         notes_end.clone(),
     );
     let (peer_subjects, heartbeat) = (subjects.clone(), config.node.heartbeat_ms.get());
-    let pulse =
-        Pulse { context: context.clone(), subjects, server, port, ready: ready.clone(), link: broker.link() };
+    let pulse = Pulse {
+        context: context.clone(),
+        subjects,
+        server,
+        port,
+        ready: ready.clone(),
+        link: broker.link(),
+        started: trace::now() / 1_000_000,
+    };
     let drain = context.drain.clone();
     let (asked, heard, own, away) = (drain.clone(), drain.heard(), node.clone(), rest.clone());
     let http = HttpState::new(context.clone(), http_limits(&config), ready.clone())
@@ -188,11 +195,11 @@ pub async fn start_on(
         .with_origins(Origins::parse(&config.edge.origins).unwrap_or_default());
     let (door, arrivals) = listener::doors(&context);
     let (old, old_door, greeting) = (listeners.compat, door.clone(), config.edge.compat_greeting.clone());
-    let (old_context, old_shutdown) = (context.clone(), closing.clone());
+    let (old_context, old_closing) = (context.clone(), closing.clone());
     let originals = async move {
         match old {
-            Some(listener) => compat::run(listener, old_door, greeting, old_context, old_shutdown).await,
-            None => old_shutdown.cancelled().await,
+            Some(listener) => compat::run(listener, old_door, greeting, old_context, old_closing).await,
+            None => old_closing.cancelled().await,
         }
     };
     let sockets = WebSockets {

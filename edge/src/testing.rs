@@ -12,10 +12,10 @@ use shared::{
     config::Millis,
     contract::Speaks,
     delivery::{
-        self, Delivery,
+        self, Delivery, Push,
         pages::{How, Pages},
     },
-    ids::{NodeId, SessionNo, TokenDigest},
+    ids::{Conversation, MessageId, NodeId, Seq, SessionNo, TokenDigest, UserId},
     message::{Accepted, accepted},
     rpc::{
         self, Backlog, BacklogBatch, Close, ConnectBatch, ConnectReply, ConnectResult, Cursors, Done,
@@ -355,6 +355,21 @@ impl Client {
             }
         };
         tokio::time::timeout(Duration::from_secs(10), reading).await.expect("a frame in time")
+    }
+}
+
+/// A message of a direct conversation on its way.
+pub fn push(to: i64, from: i64, seq: i64) -> Push {
+    Push {
+        to: vec![UserId(to)],
+        conversation: Conversation::direct(UserId(to), UserId(from)),
+        seq: Seq(seq),
+        from: UserId(from),
+        id: MessageId::new(&format!("p{seq}")).unwrap(),
+        skip: None,
+        receipt: false,
+        again: false,
+        body: Bytes::from(format!("[[m]]\nid = \"p{seq}\"\nseq = {seq}\n")),
     }
 }
 

@@ -100,7 +100,6 @@ mod tests {
             epoch: None,
             gone: true,
             speaks: Speaks::this(),
-            version: String::new(),
             started: 0,
         };
         let before: Before = rpc::from_slice(&rpc::to_vec(&beat)).unwrap();

@@ -83,9 +83,6 @@ pub struct Heartbeat {
     /// Which build it is.
     #[serde(default)]
     pub speaks: Speaks,
-    /// The version of its program; empty: of before this was told.
-    #[serde(default)]
-    pub version: String,
     /// When it started, Unix seconds; 0: of before this was told.
     #[serde(default)]
     pub started: i64,

@@ -283,7 +283,6 @@ mod tests {
             epoch: None,
             gone: false,
             speaks: Speaks::this(),
-            version: String::new(),
             started: 0,
         }
     }

@@ -57,8 +57,9 @@ pub(super) async fn sessions(context: &Context, plan: &config::Drain, end: Insta
             }
         });
         for session in new {
-            told.push(tell(session, &mut pace, &peers, began, grace));
-            context.metrics.moves.increment(1);
+            let one = tell(session, &mut pace, &peers, began, grace);
+            context.metrics.moves.increment(u64::from(one.to.is_some()));
+            told.push(one);
         }
         let now = Instant::now();
         while let Some(due) = told.get(closed).filter(|told| told.close <= now || now >= end) {

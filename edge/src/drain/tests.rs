@@ -1,13 +1,8 @@
-use bytes::Bytes;
-use shared::{
-    config::Millis,
-    delivery::Push,
-    ids::{Conversation, MessageId, Seq, UserId},
-};
+use shared::{config::Millis, ids::Seq};
 
 use crate::{
     node::peers::Peer,
-    testing::{Client, Node, login},
+    testing::{Client, Node, login, push},
 };
 
 fn peer(server: &str) -> Peer {
@@ -23,24 +18,10 @@ fn after(frame: &str) -> u64 {
     value(frame, "after").unwrap().parse().unwrap()
 }
 
-fn owed(seq: i64) -> Push {
-    Push {
-        to: vec![UserId(1)],
-        conversation: Conversation::direct(UserId(1), UserId(2)),
-        seq: Seq(seq),
-        from: UserId(2),
-        id: MessageId::new(&format!("p{seq}")).unwrap(),
-        skip: None,
-        receipt: false,
-        again: false,
-        body: Bytes::from(format!("[[m]]\nid = \"p{seq}\"\nseq = {seq}\n")),
-    }
-}
-
 #[tokio::test]
 async fn what_was_taken_is_published_and_what_was_acknowledged_is_told_before_the_socket_closes() {
     let node = Node::start(|_| ()).await;
-    node.world.send_modify(|world| world.owed = vec![owed(1)]);
+    node.world.send_modify(|world| world.owed = vec![push(1, 2, 1)]);
     let mut client = Client::logged_in(&node, 1, "pad").await;
     assert!(client.frame().await.unwrap().contains("seq = 1"));
     client.write("[[a]]\nid = \"p1\"\n\n[[m]]\nid = \"m1\"\nc = \"x\"\nto = 2\n\n").await;

@@ -109,7 +109,6 @@ mod tests {
             epoch: None,
             gone: false,
             speaks: Speaks::this(),
-            version: String::new(),
             started: 0,
         };
         change(&mut beat);

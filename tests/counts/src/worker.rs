@@ -159,7 +159,6 @@ fn nodes() -> Nodes {
             gone: false,
             speaks: Default::default(),
             epoch: None,
-            version: String::new(),
             started: 0,
         });
     }

@@ -1,31 +1,16 @@
 //! Real sockets against a node whose workers and stream are fakes.
 
-use bytes::Bytes;
 use shared::{
     delivery::{Delivery, Push},
-    ids::{Conversation, MessageId, Seq, SessionNo, UserId},
+    ids::{Seq, SessionNo, UserId},
     message::Body,
 };
 use tokio::io::AsyncWriteExt;
 
-use crate::testing::{Client, Node, login};
+use crate::testing::{Client, Node, login, push};
 
 fn message(number: usize, to: i64) -> String {
     format!("[[m]]\nid = \"m{number}\"\nc = \"text {number}\"\nto = {to}\n\n")
-}
-
-fn push(to: i64, from: i64, seq: i64) -> Push {
-    Push {
-        to: vec![UserId(to)],
-        conversation: Conversation::direct(UserId(to), UserId(from)),
-        seq: Seq(seq),
-        from: UserId(from),
-        id: MessageId::new(&format!("p{seq}")).unwrap(),
-        skip: None,
-        receipt: false,
-        again: false,
-        body: Bytes::from(format!("[[m]]\nid = \"p{seq}\"\nseq = {seq}\n")),
-    }
 }
 
 #[tokio::test]

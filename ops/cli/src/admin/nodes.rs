@@ -52,7 +52,7 @@ async fn list(desk: &Desk) -> Result<String> {
             format!("{}:{}", beat.server, beat.port),
             beat.sessions.to_string(),
             if beat.draining { "draining" } else { "open" }.to_owned(),
-            beat.version.clone(),
+            beat.speaks.release.clone(),
             if beat.started == 0 { String::new() } else { age(beat.started) },
         ]);
     }
@@ -127,7 +127,6 @@ mod tests {
                 sessions: 0,
                 draining: false,
                 epoch: None,
-                version: String::new(),
                 started: 0,
                 gone: false,
                 speaks: shared::contract::Speaks::this(),
