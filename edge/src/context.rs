@@ -61,7 +61,7 @@ impl Context {
         vital: &Vital,
     ) -> Self {
         let (metrics, registry) = (Metrics::new(), Arc::new(Registry::default()));
-        let trace = Trace::new(config.trace);
+        let trace = Trace::new(&config.trace);
         let settings = Settings {
             lanes: config.nats.lanes,
             batch_bytes: config.publisher.batch_bytes,

@@ -6,7 +6,8 @@ use futures::future::{BoxFuture, FutureExt};
 use shared::{
     ids::{InvalidId, NodeId},
     subject::Subjects,
-    telemetry, trace,
+    telemetry,
+    trace::{self, export},
 };
 use socket2::SockRef;
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -25,6 +26,7 @@ use crate::{
     node::{self, Pulse, epoch::Epochs, peers, seen},
     publisher::sink::Stream,
     ready::Readiness,
+    trace::Spans,
     vital::Vital,
     websocket::{self, WebSockets},
 };
@@ -229,6 +231,8 @@ pub async fn start_on(
         async move |question| traced.trace.answer(&question, &traced).await,
         farewell.clone(),
     );
+    let spans = Spans::new(context.trace.clone(), node.to_string());
+    let export = export::run(config.trace.clone(), ("edge", node.to_string()), spans, farewell.clone());
     let tasks: [(_, BoxFuture<'static, ()>); _] = [
         ("heartbeat", pulse.boxed()),
         ("deliveries", deliver.boxed()),
@@ -239,6 +243,7 @@ pub async fn start_on(
         ("originals", originals.boxed()),
         ("figures", figures.boxed()),
         ("trace", trace.boxed()),
+        ("spans", export.boxed()),
     ];
     let watched = |(name, work)| (name, tokio::spawn(vital.clone().task(name, work)));
     let tasks = tasks.map(watched).into();

@@ -118,7 +118,7 @@ impl Node {
         };
         let (shutdown, closing) = (CancellationToken::new(), CancellationToken::new());
         let (vital, registry) = (Vital::new(shutdown.clone()), Arc::new(Registry::default()));
-        let trace = Trace::new(config.trace);
+        let trace = Trace::new(&config.trace);
         let context = Arc::new(Context {
             node: node.clone(),
             parse: limits.frame(),

@@ -2,6 +2,7 @@
 //! session did with them. See [`shared::trace`].
 
 mod answer;
+mod spans;
 mod step;
 
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use shared::{
     trace::{Accepted, Key, Queued, Shelf, Stop, TraceConfig, What, Why, now},
 };
 
-pub use self::step::Step;
+pub use self::{spans::Spans, step::Step};
 use crate::{outbox::Outbox, publisher::batch::Tell};
 
 /// The rings of one node. Cheap to clone; without rings it notes nothing.
@@ -25,6 +26,8 @@ pub struct Trace(Option<Arc<Shelves>>);
 struct Shelves {
     started: i64,
     keep: usize,
+    /// Whether sessions' records have their messages' keys: a hash each, which only spans need.
+    exports: bool,
     accepted: Shelf<Accepted>,
     queued: Shelf<Queued>,
     stops: Shelf<Stop>,
@@ -52,17 +55,21 @@ impl Marks {
 
 impl Trace {
     /// With rings of the configured size, or without any.
-    pub fn new(config: TraceConfig) -> Self {
-        let TraceConfig { keep } = config;
+    pub fn new(config: &TraceConfig) -> Self {
+        let (keep, exports) = (config.keep, config.export.is_on());
         Self((keep > 0).then(|| {
             let (accepted, queued, stops) = (Shelf::new(keep), Shelf::new(keep), Shelf::new(keep));
-            Arc::new(Shelves { started: now(), keep, accepted, queued, stops })
+            Arc::new(Shelves { started: now(), keep, exports, accepted, queued, stops })
         }))
     }
 
     /// Whether anything is noted.
     pub fn is_on(&self) -> bool {
         self.0.is_some()
+    }
+
+    fn exports(&self) -> bool {
+        self.0.as_ref().is_some_and(|shelves| shelves.exports)
     }
 
     /// The broker holds a batch at this place: its frames, which came from these sessions.
@@ -115,7 +122,7 @@ impl Trace {
         );
         if let Some(shelves) = &self.0 {
             shelves.stops.ring().push(Stop {
-                key: Key::NONE,
+                key: if shelves.exports { Key::of(push.from, push.id.as_str()) } else { Key::NONE },
                 user: who.user,
                 session: who.session,
                 conv: push.conversation,
@@ -129,7 +136,7 @@ impl Trace {
 
     /// What a session's step notes into.
     pub fn step(&self) -> Step {
-        Step::new(self.is_on())
+        Step::new(self.is_on(), self.exports())
     }
 
     /// A session's step is done, and what it wrote is written.

@@ -11,8 +11,10 @@
 //! | [`record`] | what is written in it |
 //! | [`wire`] | the question and its answer, as they cross the broker |
 //! | [`answering`] | the task that answers |
+//! | [`export`] | the same records as OpenTelemetry spans, for a collector |
 
 pub mod answering;
+pub mod export;
 pub mod record;
 pub mod ring;
 pub mod wire;
@@ -27,13 +29,51 @@ pub use self::{
     ring::{Ring, Shelf},
     wire::{Answer, Kind, Process, Question, Shelved, Standing},
 };
-use crate::ids::UserId;
+use crate::{config::Millis, ids::UserId};
 
 /// `[trace]` of every server's configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct TraceConfig {
     /// Records that each ring of the process keeps; 0: no trace.
     pub keep: usize,
+    /// Where they go besides.
+    #[serde(flatten)]
+    pub export: OtlpConfig,
+}
+
+/// The part of `[trace]` that is about [`export`].
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct OtlpConfig {
+    /// The collector's URL for traces; empty: nothing is exported.
+    pub otlp: String,
+    /// One message in so many is exported.
+    pub sample: u32,
+    /// How often.
+    pub export_ms: Millis,
+}
+
+/// What [`is_collector`] expects, for people.
+pub const COLLECTOR: &str =
+    "an http:// URL such as http://127.0.0.1:4318/v1/traces, or an empty text for none";
+
+/// Whether that may be `[trace] otlp`.
+pub fn is_collector(text: &str) -> bool {
+    text.is_empty() || text.strip_prefix("http://").is_some_and(|rest| !rest.is_empty())
+}
+
+impl OtlpConfig {
+    /// Whether anything is exported.
+    pub fn is_on(&self) -> bool {
+        !self.otlp.is_empty()
+    }
+}
+
+impl TraceConfig {
+    /// Rings of this size, and no export.
+    pub fn keeping(keep: usize) -> Self {
+        let export = OtlpConfig { otlp: String::new(), sample: 1, export_ms: Millis(1000) };
+        Self { keep, export }
+    }
 }
 
 /// A sender's own id of a message, with its sender, as 64 bits. Two messages of one sender with the same id have the same

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use shared::{
     config::{Millis, Rule, Seconds, SecretUrl},
     telemetry::LogConfig,
-    trace::TraceConfig,
+    trace::{COLLECTOR, TraceConfig, is_collector},
 };
 
 /// The annotated defaults.
@@ -49,6 +49,9 @@ pub const RULES: &[Rule] = &[
     Rule::range("group.members", 2, 100_000),
     Rule::range("group.cache_offline_below", 0, 100_000),
     Rule::range("trace.keep", 0, 16 << 20),
+    Rule::text("trace.otlp", is_collector, COLLECTOR),
+    Rule::range("trace.sample", 1, 1_000_000_000),
+    Rule::range("trace.export_ms", 100, 60_000),
     Rule::log_filter("log.filter"),
     Rule::one_of("log.format", &["text", "json"]),
 ];

@@ -10,7 +10,7 @@ use futures::StreamExt;
 use shared::{
     subject::Subjects,
     telemetry::{self, Metric, Readiness},
-    trace::{self, Question},
+    trace::{self, Question, export},
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,7 @@ use crate::{
     observe::Observer,
     rpc,
     store::{self, Pool},
-    trace::Trace,
+    trace::{Spans, Trace},
 };
 
 /// Between two tries to reach a store that is down at the start.
@@ -200,13 +200,19 @@ async fn start(
     });
 
     let keep_below = usize::try_from(config.group.cache_offline_below).unwrap_or(usize::MAX);
-    let trace = Trace::new(&config.worker.name, config.trace);
+    let trace = Trace::new(&config.worker.name, &config.trace);
     let (traced, name) = (trace.clone(), config.worker.name.clone());
     let asked = async move |question: Question| traced.answer(&question, &name).await;
     let answering = trace::answer(nats.clone(), subjects.clone(), asked, ended.clone());
     ears.spawn(async move {
         answering.await;
         ("trace", None)
+    });
+    let whose = ("worker", config.worker.name.clone());
+    let exporting = export::run(config.trace.clone(), whose, Spans::new(trace.clone()), ended.clone());
+    ears.spawn(async move {
+        exporting.await;
+        ("spans", None)
     });
     let tools = Tools { deliveries: deliveries.clone(), directory: directory.clone(), keep_below, trace };
     let shared =

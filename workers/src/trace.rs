@@ -2,6 +2,7 @@
 //! deliveries went to. See [`shared::trace`].
 
 mod answer;
+mod spans;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -13,6 +14,7 @@ use shared::{
     trace::{Chunk, Key, Outcome, Row, Sent, Settled as How, Shelf, TraceConfig, now, when},
 };
 
+pub use self::spans::Spans;
 use crate::{
     delivery::Settled,
     pipeline::{
@@ -59,8 +61,8 @@ pub enum Step {
 
 impl Trace {
     /// With rings of the configured size, or without any.
-    pub fn new(name: &str, config: TraceConfig) -> Self {
-        let TraceConfig { keep } = config;
+    pub fn new(name: &str, config: &TraceConfig) -> Self {
+        let keep = config.keep;
         Self((keep > 0).then(|| {
             Arc::new(Shelves {
                 name: name.to_owned(),

@@ -23,13 +23,14 @@ const KEPT: usize = 4096;
 #[derive(Debug, Default)]
 pub struct Step {
     on: bool,
+    keyed: bool,
     stops: Vec<Stop>,
 }
 
 impl Step {
-    /// An empty one; one that is not on notes nothing.
-    pub fn new(on: bool) -> Self {
-        Self { on, stops: Vec::new() }
+    /// An empty one; one that is not on notes nothing, and one that is keyed notes the messages' keys, too.
+    pub fn new(on: bool, keyed: bool) -> Self {
+        Self { on, keyed, stops: Vec::new() }
     }
 
     /// A stored frame and what the session did with it.
@@ -39,7 +40,8 @@ impl Step {
             user = who.user.0, device = %who.device, session = who.session.0, id = %push.id,
             conv = %push.conversation, seq = push.seq.0, why = why.as_str(), "{}", what.as_str()
         );
-        self.note(push.conversation, push.seq, what, why);
+        let key = if self.keyed { Key::of(push.from, push.id.as_str()) } else { Key::NONE };
+        self.note(key, push.conversation, push.seq, what, why);
     }
 
     /// The answer to a frame that is stored at this place.
@@ -48,19 +50,19 @@ impl Step {
         tracing::debug!(
             user = who.user.0, device = %who.device, session = who.session.0, %conv, seq = seq.0, "answered"
         );
-        self.note(conv, seq, What::Answered, Why::None);
+        self.note(Key::NONE, conv, seq, What::Answered, Why::None);
     }
 
     /// Cursors that the session's client has moved.
     #[inline]
     pub fn acknowledged(&mut self, moves: &[Move]) {
         for one in moves {
-            self.note(one.conv, one.seq, What::Acknowledged, Why::None);
+            self.note(Key::NONE, one.conv, one.seq, What::Acknowledged, Why::None);
         }
     }
 
     #[inline]
-    fn note(&mut self, conv: Conversation, seq: Seq, what: What, why: Why) {
+    fn note(&mut self, key: Key, conv: Conversation, seq: Seq, what: What, why: Why) {
         if !self.on {
             return;
         }
@@ -68,7 +70,7 @@ impl Step {
             self.stops = SCRATCH.take();
         }
         // Whose it is, and when, is filled in for all of them at once.
-        let (key, user, session) = (Key::NONE, UserId(0), SessionNo(0));
+        let (user, session) = (UserId(0), SessionNo(0));
         self.stops.push(Stop { key, user, session, conv, seq, what, why, at: 0 });
     }
 

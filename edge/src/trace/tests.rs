@@ -43,7 +43,7 @@ fn asking(question: Question) -> Question {
 
 #[tokio::test]
 async fn a_batch_is_found_again_by_the_sender_s_ids() {
-    let (node, trace) = (Node::start(|_| {}).await, Trace::new(TraceConfig { keep: 4 }));
+    let (node, trace) = (Node::start(|_| {}).await, Trace::new(&TraceConfig::keeping(4)));
     let (one, other) = (sender(1), sender(2));
     let outbox = |who: &Arc<Sender>| Arc::new(Outbox::new(who.clone()));
     let mut queue = crate::publisher::batch::Queue::new(4096, 100);
@@ -74,7 +74,7 @@ async fn a_batch_is_found_again_by_the_sender_s_ids() {
 
 #[tokio::test]
 async fn what_sessions_did_is_found_by_its_place_and_the_first_acknowledgement_with_it() {
-    let (node, trace) = (Node::start(|_| {}).await, Trace::new(TraceConfig { keep: 100 }));
+    let (node, trace) = (Node::start(|_| {}).await, Trace::new(&TraceConfig::keeping(100)));
     let (one, session) = (sender(2), Outbox::new(sender(2)));
     let mut step = trace.step();
     for seq in 1..=3 {
@@ -101,7 +101,7 @@ async fn what_sessions_did_is_found_by_its_place_and_the_first_acknowledgement_w
 
 #[tokio::test]
 async fn without_rings_nothing_is_noted_and_the_answer_says_so() {
-    let (node, trace) = (Node::start(|_| {}).await, Trace::new(TraceConfig { keep: 0 }));
+    let (node, trace) = (Node::start(|_| {}).await, Trace::new(&TraceConfig::keeping(0)));
     let mut step = trace.step();
     step.stop(&sender(2), &push(2, 1), What::Written, Why::None);
     trace.stepped(&Outbox::new(sender(2)), &mut step);

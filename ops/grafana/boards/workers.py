@@ -83,5 +83,7 @@ ROWS = [
               size=(8, 6)),
         panel("Ready", "bool", "What /readyz says.",
               gauge("im_process_ready", "instance", f'job="worker", {I}', how="min"), high=1, size=(8, 6)),
+        panel("Spans for the collector of traces", "ops", "Of edges and workers; nothing where [trace] otlp is empty.",
+              rate("im_process_spans_total", "result"), size=(8, 6)),
     ]),
 ]

@@ -237,6 +237,8 @@ metrics! {
     ProcessStartSeconds = Process Gauge "im_process_start_seconds" [] "When it started, Unix time.";
     ProcessResidentBytes = Process Gauge "im_process_resident_bytes" [] "Memory in RAM.";
     ProcessCpuSeconds = Process Counter "im_process_cpu_seconds_total" [] "CPU time, user and system.";
+    ProcessSpans = Process Counter "im_process_spans_total" ["result": ["exported", "failed", "overwritten"]]
+        "Spans for the collector of traces; records that were overwritten before they could become any.";
     ProcessOpenFiles = Process Gauge "im_process_open_files" [] "Open file descriptors.";
     WorkerDrainsCutOff = Worker Counter "im_worker_drains_cut_off_total" [] "Drains that did not end within their deadline.";
     WorkerMisfits = Worker Counter "im_worker_misfits_total" [] "Nodes heard of whose contract this worker does not understand.";

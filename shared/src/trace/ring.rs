@@ -68,6 +68,15 @@ impl<T: Copy> Ring<T> {
 #[derive(Debug)]
 pub struct Shelf<T>(Mutex<Ring<T>>);
 
+/// How far a reader has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Read {
+    /// The number of the record that comes next.
+    pub next: u64,
+    /// Records that were overwritten before it came to them.
+    pub overwritten: u64,
+}
+
 /// Records looked at under one lock: some microseconds.
 const SLICE: u64 = 1024;
 
@@ -82,6 +91,29 @@ impl<T: Copy> Shelf<T> {
     pub fn ring(&self) -> MutexGuard<'_, Ring<T>> {
         // A record is written whole; nothing panics while it holds this.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Calls `each` for the records from number `from` on, up to `most` of them, [`SLICE`] under the lock at a time. False
+    /// from `each` ends it before that record.
+    pub fn read(&self, from: u64, most: u64, mut each: impl FnMut(&T) -> bool) -> Read {
+        let (mut next, mut overwritten, mut left) = (from, 0, most);
+        while left > 0 {
+            let ring = self.ring();
+            overwritten += ring.first().saturating_sub(next);
+            next = next.max(ring.first());
+            let until = ring.written().min(next + SLICE.min(left));
+            if next >= until {
+                break;
+            }
+            left -= until - next;
+            while next < until {
+                if ring.get(next).is_some_and(|record| !each(record)) {
+                    return Read { next, overwritten };
+                }
+                next += 1;
+            }
+        }
+        Read { next, overwritten }
     }
 
     /// Calls `each` for every record, the oldest first, a slice of them under the lock at a time. Those written meanwhile
@@ -137,6 +169,27 @@ mod tests {
         ring.push(1);
         ring.push(2);
         assert_eq!(all(&ring), [2]);
+    }
+
+    #[test]
+    fn a_reader_goes_on_where_it_was_and_is_told_what_it_missed() {
+        let shelf = Shelf::new(4);
+        let read = |from, most, stop: u64| {
+            let mut seen = Vec::new();
+            let read = shelf.read(from, most, |value| {
+                let go_on = *value != stop;
+                seen.extend(go_on.then_some(*value));
+                go_on
+            });
+            (seen, read.next, read.overwritten)
+        };
+        assert_eq!(read(0, 9, 99), (vec![], 0, 0));
+        (0..3).for_each(|value| _ = shelf.ring().push(value));
+        assert_eq!(read(0, 2, 99), (vec![0, 1], 2, 0));
+        assert_eq!(read(2, 9, 99), (vec![2], 3, 0));
+        (3..10).for_each(|value| _ = shelf.ring().push(value));
+        assert_eq!(read(3, 9, 8), (vec![6, 7], 8, 3));
+        assert_eq!(read(8, 9, 99), (vec![8, 9], 10, 0));
     }
 
     #[tokio::test]

@@ -22,6 +22,8 @@ pub struct Road {
     pub user: UserId,
     /// Its id, where it is known.
     pub id: Option<String>,
+    /// The trace in which a collector of spans has it, where any are exported.
+    pub trace_id: Option<String>,
     /// As PostgreSQL has it.
     pub stored: Option<Message>,
     /// Each time that it came: once, and again with each retry.
@@ -77,7 +79,8 @@ impl Road {
         ];
         remarks.extend(gaps::why(answers, Kind::Edge, "accepted", None));
         remarks.extend(gaps::why(answers, Kind::Worker, "row", None));
-        Self { user, id: Some(id.to_owned()), stored: None, sending: Vec::new(), device: Vec::new(), remarks }
+        let (trace_id, id) = (Some(Key::of(user, id).trace_id()), Some(id.to_owned()));
+        Self { user, id, trace_id, stored: None, sending: Vec::new(), device: Vec::new(), remarks }
     }
 
     /// Whether anything is known of it.
@@ -144,10 +147,13 @@ fn road(
             "the conversation has more than {USERS} members: devices of the first {USERS} are shown"
         ));
     }
-    Road { user: message.user, id: Some(message.id.clone()), stored: Some(message), sending, device, remarks }
+    let trace_id = Some(Key::of(message.user, &message.id).trace_id());
+    let id = Some(message.id.clone());
+    Road { user: message.user, id, trace_id, stored: Some(message), sending, device, remarks }
 }
 
 fn not_stored(answers: &[Answer], sendings: Vec<(Key, Sending)>, lanes: &[(u16, u64)]) -> Road {
+    let trace_id = sendings.first().map(|(key, _)| key.trace_id());
     let mut sending: Vec<Sending> = sendings.into_iter().map(|(_, sending)| sending).collect();
     sort(&mut sending);
     let at = sending.iter().filter_map(Sending::at).min();
@@ -163,7 +169,7 @@ fn not_stored(answers: &[Answer], sendings: Vec<(Key, Sending)>, lanes: &[(u16, 
         ],
         false => Vec::new(),
     };
-    Road { user, id: None, stored: None, sending, device: Vec::new(), remarks }
+    Road { user, id: None, trace_id, stored: None, sending, device: Vec::new(), remarks }
 }
 
 /// What edges and workers have of each time that a frame came, brought together by its place in the stream.

@@ -41,6 +41,9 @@ fn one(road: &Road, out: &mut String) {
         ),
         None => line(out, format_args!("{}/{id}: not stored", road.user)),
     }
+    if let Some(trace) = &road.trace_id {
+        line(out, format_args!("  {NO_TIME}  trace id   {trace}"));
+    }
     for (number, sending) in road.sending.iter().enumerate() {
         if number > 0 {
             line(out, format_args!("  it came again:"));
