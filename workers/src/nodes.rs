@@ -105,6 +105,12 @@ impl Nodes {
         state.known.values().filter(|node| self.alive(&state, node)).map(|node| node.info.clone()).collect()
     }
 
+    /// How many there are.
+    pub fn live_count(&self) -> usize {
+        let state = self.state();
+        state.known.values().filter(|node| self.alive(&state, node)).count()
+    }
+
     /// Whether this very start of a node lives.
     pub fn is_live(&self, node: &NodeId) -> bool {
         let state = self.state();

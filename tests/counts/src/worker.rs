@@ -10,7 +10,7 @@ use shared::{
     subject::Lane,
 };
 use workers::{
-    delivery::route,
+    delivery::route::{self, Wide},
     directory::{Route, Routes},
     message,
     nodes::Nodes,
@@ -63,20 +63,28 @@ pub fn all(counting: &mut Counting) {
 /// Who gets it, and where they are.
 fn routes(counting: &mut Counting, cache: &Cache, texts: &[Item]) {
     let nodes = nodes();
+    // With so many nodes no group here is wide.
+    let (narrow, wide) = (Wide::with(100, KEEP_BELOW), Wide::with(1, KEEP_BELOW));
     let known: HashMap<UserId, Vec<Route>> = (1..=2 * PAIRS).map(|user| route(UserId(user))).collect();
     let known = Routes::Known(known);
-    counting.bench("worker.recipients", ALL, || effects(cache, texts), |all| route::recipients(&all));
+    counting.bench("worker.recipients", ALL, || effects(cache, texts), |all| route::recipients(&all, narrow));
     counting.bench(
         "worker.route",
         ALL,
         || effects(cache, texts),
-        |all| route::plan(all, &known, &nodes, KEEP_BELOW).0.into_nodes().collect::<Vec<_>>(),
+        |all| route::plan(all, &known, &nodes, KEEP_BELOW, narrow).0.into_nodes().collect::<Vec<_>>(),
     );
     counting.bench(
         "worker.route.group.copy",
         10 * 100,
         || (1..=10).map(|seq| to_group(Seq(seq))).collect(),
-        |all| route::plan(all, &known, &nodes, KEEP_BELOW).0.into_nodes().collect::<Vec<_>>(),
+        |all| route::plan(all, &known, &nodes, KEEP_BELOW, narrow).0.into_nodes().collect::<Vec<_>>(),
+    );
+    counting.bench(
+        "worker.route.wide.copy",
+        10 * 100,
+        || (1..=10).map(|seq| to_group(Seq(seq))).collect(),
+        |all| route::plan(all, &known, &nodes, KEEP_BELOW, wide).0.into_nodes().collect::<Vec<_>>(),
     );
 }
 

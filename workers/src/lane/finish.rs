@@ -13,7 +13,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    delivery::{Deliveries, route},
+    delivery::{
+        Deliveries,
+        route::{self, Wide},
+    },
     directory::{Directory, Routes},
     fail::{self, Step},
     metric::{Metrics, metrics},
@@ -69,7 +72,7 @@ pub struct Tools {
     pub deliveries: Deliveries,
     /// Where recipients are.
     pub directory: Directory,
-    /// Groups up to this size have their bodies kept in Redis for those who are offline.
+    /// Groups below this size have their bodies kept in Redis for those who are offline.
     pub keep_below: usize,
     /// What is remembered of messages that went by.
     pub trace: Trace,
@@ -132,7 +135,8 @@ async fn send(tools: Tools, chunk: Committed) {
     let Committed { effects, ackers, since, permit, unfinished, broken } = chunk;
     let number = since.number;
     let sending = Instant::now();
-    let users = route::recipients(&effects);
+    let wide = Wide::with(tools.deliveries.nodes().live_count(), tools.keep_below);
+    let users = route::recipients(&effects, wide);
     let routes = if users.is_empty() {
         Routes::Known(Default::default())
     } else {
@@ -144,7 +148,7 @@ async fn send(tools: Tools, chunk: Committed) {
     if matches!(routes, Routes::Unknown) {
         Metric::WorkerBroadcasts.counter(&[]).increment(1);
     }
-    let (outgoing, offline) = route::plan(effects, &routes, tools.deliveries.nodes(), tools.keep_below);
+    let (outgoing, offline) = route::plan(effects, &routes, tools.deliveries.nodes(), tools.keep_below, wide);
     metrics().delivery_frames.increment(outgoing.size().frames);
     metrics().delivery_bytes.increment(outgoing.size().bytes);
     let delivering = Instant::now();
