@@ -1,0 +1,115 @@
+"""One compose project of a trial's own, and what can be done to its containers."""
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+HAPROXY = """FROM debian:bookworm-slim
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends haproxy busybox \\
+    && ln -s /bin/busybox /usr/local/bin/wget && mkdir -p /usr/local/etc/haproxy
+USER haproxy
+CMD ["haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]
+"""
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def eventually(what, limit, asked, every=0.5):
+    """Waits until `asked` gives something true, and gives it."""
+    end = time.monotonic() + limit
+    while True:
+        try:
+            found = asked()
+        except (OSError, KeyError, ValueError):
+            found = None
+        if found:
+            return found
+        if time.monotonic() > end:
+            raise TimeoutError(f"not within {limit} s: {what}")
+        time.sleep(every)
+
+
+def docker(*arguments, check=True, **others):
+    """What it prints."""
+    done = subprocess.run(["docker", *arguments], text=True, capture_output=True, check=False, cwd=ROOT, **others)
+    if check and done.returncode:
+        raise RuntimeError(f"docker {' '.join(arguments)}: {done.stderr.strip()[-2000:]}")
+    return done.stdout.strip()
+
+
+def there(image):
+    return bool(docker("image", "inspect", image, check=False).strip("[]\n "))
+
+
+class Compose:
+    def __init__(self, project, **environment):
+        self.project = project
+        self.environment = os.environ | environment
+
+    def __call__(self, *arguments, check=True):
+        return docker("compose", "--project-name", self.project, "--profile", "observability", *arguments, check=check,
+                      env=self.environment)
+
+    def config(self):
+        return json.loads(self("config", "--format", "json"))
+
+    def images(self):
+        """Has all of them here. Where no registry is reached: HAProxy is built of Debian's package; gives the services
+        that must do without theirs."""
+        without = []
+        for name, service in self.config()["services"].items():
+            image = service["image"]
+            if "build" in service or there(image):
+                continue
+            docker("pull", "--quiet", image, check=False)
+            if not there(image) and image.startswith("haproxy:"):
+                with tempfile.TemporaryDirectory() as empty:
+                    docker("build", "--network", "host", "--tag", image, "--file", "-", empty, input=HAPROXY)
+            if not there(image):
+                without.append(name)
+        return without
+
+    def containers(self, service):
+        """Their ids, in the order of their numbers."""
+        found = self("ps", "--all", "--quiet", service).split()
+        return sorted(found, key=lambda id: inspect(id)["Name"])
+
+    def healthy(self, service, count=None):
+        states = [inspect(id)["State"] for id in self.containers(service)]
+        fit = [state for state in states if state["Status"] == "running" and state["Health"]["Status"] == "healthy"]
+        return len(fit) == len(states) and count in (None, len(fit))
+
+    def kill(self, service, which=0):
+        """SIGKILL from outside, so that Docker takes it for a crash, and starts the container again."""
+        id = self.containers(service)[which]
+        before = inspect(id)["State"]
+        os.kill(before["Pid"], signal.SIGKILL)
+
+        def back():
+            now = inspect(id)["State"]
+            return now["StartedAt"] != before["StartedAt"] and now["Health"]["Status"] == "healthy"
+        began = time.monotonic()
+        eventually(f"{service} is healthy again", 120, back)
+        return inspect(id)["Name"].lstrip("/"), time.monotonic() - began
+
+    def psql(self, sql):
+        return self("exec", "-T", "postgres", "psql", "-qAtU", "im", "im", "-c", sql)
+
+    def gone(self):
+        """What is left of it: nothing, after `down --volumes`."""
+        label = f"label=com.docker.compose.project={self.project}"
+        kinds = (("ps", "--all"), ("volume", "ls"), ("network", "ls"))
+        return [left for kind in kinds for left in docker(*kind, "--quiet", "--filter", label).split()]
+
+
+def inspect(id):
+    return json.loads(docker("inspect", id))[0]
