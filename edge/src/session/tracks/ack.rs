@@ -104,11 +104,11 @@ impl Tracks {
 
 /// The conversation that an acknowledgement names.
 fn addressed(ack: &Ack, me: UserId) -> Option<Conversation> {
-    match (ack.from?, ack.to) {
-        (Target::Group(group), _) => Some(Conversation::Group(group)),
+    match (ack.from, ack.to) {
+        (Some(Target::Group(group)), _) => Some(Conversation::Group(group)),
+        (Some(Target::User(from)), _) if from != me => Some(Conversation::direct(me, from)),
         // A copy of one's own message: only its recipient tells the conversation.
-        (Target::User(from), Some(to)) if from == me => Some(Conversation::direct(me, to)),
-        (Target::User(from), None) if from == me => None,
-        (Target::User(from), _) => Some(Conversation::direct(me, from)),
+        (_, Some(to)) => Some(Conversation::direct(me, to)),
+        (_, None) => None,
     }
 }

@@ -118,7 +118,8 @@ fn copies_of_own_messages_are_told_apart_by_their_recipient() {
     let mut tracks = delivered(&[(talk(2), 5, 1, "a"), (talk(3), 5, 1, "b"), (talk(1), 5, 1, "c")]);
     let to = |peer: i64| Ack { to: Some(UserId(peer)), ..exact(5, user(1)) };
     assert_eq!(moves(&mut tracks, &to(3)), Some(vec![(talk(3), 5)]));
-    assert_eq!(moves(&mut tracks, &to(1)), Some(vec![(talk(1), 5)]));
+    assert_eq!(moves(&mut tracks, &Ack { from: None, ..to(3) }), None, "acknowledged already");
+    assert_eq!(moves(&mut tracks, &Ack { from: None, ..to(1) }), Some(vec![(talk(1), 5)]));
     assert_eq!(moves(&mut tracks, &exact(5, user(1))), Some(vec![(talk(2), 5)]));
 }
 
