@@ -188,7 +188,7 @@ pub async fn start_on(
         port,
         ready: ready.clone(),
         link: broker.link(),
-        started: trace::now() / 1_000_000,
+        started: trace::seconds(),
     };
     let drain = context.drain.clone();
     let (asked, heard, own, away) = (drain.clone(), drain.heard(), node.clone(), rest.clone());

@@ -133,6 +133,12 @@ pub fn now() -> i64 {
         .map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
+/// Seconds since 1970 began, as frames and heartbeats carry them.
+#[inline]
+pub fn seconds() -> i64 {
+    now() / 1_000_000
+}
+
 /// When that was, if it is `now` at this moment.
 pub fn when(then: Instant, now: i64) -> i64 {
     now - i64::try_from(then.elapsed().as_micros()).unwrap_or(0)

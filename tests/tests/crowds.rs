@@ -1,9 +1,13 @@
-//! Crowds: a thousand connections that send junk, a thousand that send nothing, and one conversation among them.
+//! Crowds: a thousand connections that send junk, a thousand that send nothing, and one conversation among them; a group of
+//! many.
+
+#![allow(clippy::unwrap_used, reason = "a test says by a panic that it has failed")]
 
 use std::time::{Duration, Instant};
 
 use tests::{
     harness::{Options, SOON, System, eventually},
+    people::delivered_group,
     talk::Talk,
     wire::{Got, Wire},
 };
@@ -84,4 +88,39 @@ async fn no_connection_left(system: &System, but: i64) {
         if open as i64 <= but { Ok(()) } else { Err(format!("{open} connections are open, expected {but}")) }
     })
     .await;
+}
+
+/// More members than are worth looking for: every node gets it, and its members who are here have it once and in order.
+#[tokio::test]
+async fn a_group_of_many_is_told_on_every_node() {
+    let worker = vec![("group.cache_offline_below", "0".into())];
+    let system = System::start_with(2, 2, Options { worker, ..Options::default() }).await;
+    system.directory_stands().await;
+    let [alice, bob, carol] = system.users(["alice", "bob", "carol"]).await;
+    let mut away = Vec::new();
+    for n in 0..64 {
+        away.push(system.user(&format!("member {n}")).await.id.to_string());
+    }
+    let mut a = system.online(&alice, "phone", 0).await;
+    let mut others = [
+        system.online(&alice, "pad", 1).await,
+        system.online(&bob, "phone", 0).await,
+        system.online(&bob, "pad", 1).await,
+        system.online(&carol, "phone", 1).await,
+    ];
+    let keys = format!("name = \"many\"\nmembers = [{}, {}, {}]", bob.id, carol.id, away.join(", "));
+    let made = a.done("g", "create_group", &keys, "seq = 1\ngroup_id = \"…\"").await;
+    let group = made["group_id"].as_integer().unwrap();
+    for seq in 2..=6 {
+        a.say_group(&format!("m{seq}"), group, "hello", seq).await;
+    }
+    for wire in &mut others {
+        wire.next().await;
+        for seq in 2..=6 {
+            wire.expect(&delivered_group(&format!("m{seq}"), "hello", seq, group, &alice, "phone")).await;
+        }
+        wire.nothing_but_heartbeat().await;
+    }
+    a.nothing_but_heartbeat().await;
+    system.finish().await;
 }

@@ -11,13 +11,13 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{self, Poll, ready},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use shared::{
     frame::{Decoder, Form},
     message::{Entry, Sender, write},
     rpc::{Registration, Told},
+    trace::seconds,
 };
 use tokio::time::Sleep;
 
@@ -238,7 +238,7 @@ impl<W: Wire> Session<W> {
         if entries.is_empty() {
             return;
         }
-        let ts = now();
+        let ts = seconds();
         for entry in entries {
             let nonce = out.dialect().repeats().then(|| self.nonce());
             self.live.entry(entry, ts, nonce, out);
@@ -299,27 +299,12 @@ impl<W: Wire> Session<W> {
     }
 
     fn report(&self, out: &mut Output, was_live: bool) {
-        let (metrics, counts) = (&self.context.metrics, out.counts);
-        for (counter, count) in [
-            (&metrics.written, counts.written),
-            (&metrics.backlog_frames, counts.from_backlog),
-            (&metrics.noted, counts.noted),
-            (&metrics.duplicates, counts.duplicates),
-            (&metrics.acks, counts.acks),
-            (&metrics.reads, counts.reads),
-            (&metrics.acks_unmatched, counts.unmatched),
-        ] {
-            if count > 0 {
-                counter.increment(count);
-            }
-        }
+        let metrics = &self.context.metrics;
+        out.counts.add_to(metrics);
         match (was_live, self.live.is_live()) {
             (true, false) => metrics.backlog_sessions.increment(1.0),
             (false, true) => metrics.backlog_sessions.decrement(1.0),
             _ => {}
-        }
-        if let Some(why) = counts.behind {
-            metrics.behind(why);
         }
         let notes = std::mem::take(&mut out.notes);
         let moves = notes.moves.len() + notes.own.len();
@@ -409,10 +394,4 @@ impl<W: Wire> Drop for Session<W> {
     fn drop(&mut self) {
         self.leave();
     }
-}
-
-fn now() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }

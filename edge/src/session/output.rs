@@ -10,7 +10,7 @@ use shared::{
 };
 
 use super::dialect::Dialect;
-use crate::trace::Step;
+use crate::{metric::Metrics, trace::Step};
 
 /// Everything to do, in this order: publish, pass on the notes, write the bytes, then tell what was written.
 #[derive(Debug)]
@@ -44,6 +44,29 @@ pub struct Counts {
     pub unmatched: u64,
     /// Why it went from live into backlog mode, if it did.
     pub behind: Option<&'static str>,
+}
+
+impl Counts {
+    /// Adds them to the metrics of the node.
+    #[inline]
+    pub fn add_to(&self, metrics: &Metrics) {
+        for (counter, count) in [
+            (&metrics.written, self.written),
+            (&metrics.backlog_frames, self.from_backlog),
+            (&metrics.noted, self.noted),
+            (&metrics.duplicates, self.duplicates),
+            (&metrics.acks, self.acks),
+            (&metrics.reads, self.reads),
+            (&metrics.acks_unmatched, self.unmatched),
+        ] {
+            if count > 0 {
+                counter.increment(count);
+            }
+        }
+        if let Some(why) = self.behind {
+            metrics.behind(why);
+        }
+    }
 }
 
 /// A frame whose sender an authenticated session has stamped. Nothing else can be published.
