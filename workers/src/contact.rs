@@ -32,7 +32,7 @@ pub async fn decide(desk: &mut Desk<'_>) -> Result<Decision, ChunkError> {
         return Ok(Decision::Refused(no_user(other)));
     }
     match desk.request.what {
-        Ask::AddContact { .. } => add(desk, other, standing).await,
+        Ask::AddContact { ref message, .. } => add(desk, other, standing, message).await,
         Ask::AcceptContact { .. } => accept(desk, other, standing).await,
         Ask::DeclineContact { .. } => decline(desk, other, standing).await,
         Ask::DeleteContact { .. } => delete(desk, other, standing).await,
@@ -72,7 +72,12 @@ fn addressee(ask: &Ask) -> Result<UserId, ChunkError> {
     }
 }
 
-async fn add(desk: &mut Desk<'_>, other: UserId, standing: Standing) -> Result<Decision, ChunkError> {
+async fn add(
+    desk: &mut Desk<'_>,
+    other: UserId,
+    standing: Standing,
+    message: &str,
+) -> Result<Decision, ChunkError> {
     let me = desk.sender();
     if standing.they_block_me {
         return Ok(blocked(other));
@@ -87,7 +92,7 @@ async fn add(desk: &mut Desk<'_>, other: UserId, standing: Standing) -> Result<D
         // Two that cross: each wants the other, so they are contacts at once.
         return make_contacts(desk, other).await;
     }
-    contacts::ask(desk.session, me, other).await?;
+    contacts::ask(desk.session, me, other, message).await?;
     told(desk, None).await
 }
 

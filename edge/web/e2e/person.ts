@@ -24,11 +24,17 @@ export class Person {
     readonly phone: string,
   ) {}
 
-  static async at(browser: Browser, url: string, name: string, options: BrowserContextOptions = {}): Promise<Person> {
+  static async at(
+    browser: Browser,
+    url: string,
+    name: string,
+    options: BrowserContextOptions = {},
+    phone = String((phones += 1)),
+  ): Promise<Person> {
     const context = await browser.newContext({ locale: "en-GB", viewport: { width: 1100, height: 760 }, ...options });
     context.setDefaultTimeout(15_000);
     const page = await context.newPage();
-    const person = new Person(context, page, url, name, String((phones += 1)));
+    const person = new Person(context, page, url, name, phone);
     person.watch(page);
     return person;
   }
@@ -57,6 +63,14 @@ export class Person {
     await this.page.getByLabel("Phone number").fill(this.phone);
     await this.page.getByLabel("Password").fill(password);
     await this.page.getByRole("button", { name: "Log in", exact: true }).click();
+  }
+
+  /** The same person at another browser. */
+  async elsewhere(browser: Browser): Promise<Person> {
+    const other = await Person.at(browser, this.url, this.name, {}, this.phone);
+    await other.login();
+    await other.online();
+    return other;
   }
 
   async online(page = this.page): Promise<void> {

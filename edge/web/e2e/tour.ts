@@ -122,6 +122,43 @@ export function tour(bench: () => Bench): void {
     await close(alice, bob);
   });
 
+  test("another browser knows what waits and who is blocked, and logs the first one out", async () => {
+    const [alice, bob] = await bench().pair();
+    const carol = await bench().person("Carol", 1);
+    await bob.find(alice);
+    await bob.details();
+    await bob.page.getByLabel("Add to contacts").fill("It's Bob");
+    await bob.button("Send request").click();
+    await bob.page.getByText("Your request is waiting for an answer.").waitFor();
+    await alice.find(carol);
+    await alice.details();
+    await alice.button("Block").click();
+    await alice.page.getByText("You have blocked this person.").waitFor();
+
+    const [again, bobs] = [await alice.elsewhere(bench().browser), await bob.elsewhere(bench().browser)];
+    await bobs.page.getByRole("button", { name: /^People/ }).click();
+    await bobs.page.getByRole("region", { name: "Waiting for an answer" }).getByText("Alice").waitFor();
+    await again.page.getByRole("button", { name: /^People 1/ }).click();
+    await again.page.getByText("It's Bob").waitFor();
+    await again.page.getByRole("region", { name: "Blocked" }).getByText("Carol").click();
+    await again.button("Unblock").click();
+    await again.page.getByRole("region", { name: "Blocked" }).waitFor({ state: "detached" });
+    await again.button("Accept").click();
+    await again.page.getByRole("region", { name: "Contacts" }).getByText("Bob").waitFor();
+
+    await again.button("Settings").click();
+    const devices = again.page.getByRole("list", { name: "Your devices" });
+    await devices.getByText("this browser").waitFor();
+    await devices.getByText("connected").waitFor();
+    await devices.getByRole("button", { name: /^Log out / }).click();
+    await devices.getByText("logged out").waitFor();
+    await again.shot("devices");
+    await alice.page.getByText("You are logged out.").waitFor();
+    await again.page.keyboard.press("Escape");
+    await again.online();
+    await close(alice, bob, carol, again, bobs);
+  });
+
   test("profile, password, logout", async () => {
     const [alice, bob] = await bench().pair();
     await alice.button("Settings").click();

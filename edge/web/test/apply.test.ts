@@ -1,31 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Stored } from "../src/protocol/frames.ts";
 import { deliver, settle } from "../src/state/apply.ts";
-import { Marks } from "../src/state/marks.ts";
-import { type Model, conversation } from "../src/state/model.ts";
-import { memory } from "./fakes.ts";
-
-const model = (): Model => ({
-  me: { id: 1, name: "Me", phone: "" },
-  device: "d",
-  status: { state: "online" },
-  ready: true,
-  users: new Map(),
-  contacts: new Set(),
-  contactVersion: 0,
-  requests: new Map(),
-  blocked: new Set(),
-  groups: new Map(),
-  conversations: new Map(),
-  pending: [],
-  marks: new Marks(memory(), 1),
-  open: null,
-  toast: null,
-});
-const said = (seq: number, more: Partial<Stored> = {}): Stored => ({
-  kind: "m", id: `x${seq}`, seq, ts: 1, from: 2, to: 1, device: "", text: "hi", ...more,
-});
+import { conversation } from "../src/state/model.ts";
+import { model, said } from "./fakes.ts";
 
 test("a delivery that comes again counts once", () => {
   const state = model();
@@ -73,11 +50,13 @@ test("one who is removed from a group has left it, one who is added again is bac
   assert.equal(wanted.group, 9);
 });
 
-test("block and unblock are remembered", () => {
+test("block and unblock are remembered, and what a blocked person has asked is forgotten", () => {
   const state = model();
+  deliver(state, said(1, { kind: "r", t: "add_contact" }));
   for (const t of ["block", "unblock"]) {
     settle(state, { entry: { kind: "r", id: t, t, to: 2 }, conv: null, at: 1 }, { ok: true, id: t });
     assert.equal(state.blocked.has(2), t === "block");
+    assert.equal(state.requests.size, 0);
   }
 });
 

@@ -1,8 +1,11 @@
-// A clock that is moved by hand, a storage in memory, and a server's end of a connection.
+// A clock that is moved by hand, a storage in memory, a server's end of a connection, and a page's model.
 
+import type { Stored } from "../src/protocol/frames.ts";
 import type { Store } from "../src/protocol/outbox.ts";
 import { Outbox, idMaker } from "../src/protocol/outbox.ts";
 import { type Clock, Session, type SessionEvent, type WireEvents } from "../src/protocol/session.ts";
+import { Marks } from "../src/state/marks.ts";
+import type { Model } from "../src/state/model.ts";
 
 export class FakeClock implements Clock {
   time = 1_000_000;
@@ -116,4 +119,29 @@ export class Bench {
 
 export const delivery = (seq: number, from = 2): object => ({
   m: [{ id: `d${seq}`, c: `text ${seq}`, ts: 1, seq, to: { id: 1 }, from: { id: from, device: "phone" } }],
+});
+
+/** What user 1 knows who has just logged in. */
+export const model = (): Model => ({
+  me: { id: 1, name: "Me", phone: "" },
+  device: "d",
+  status: { state: "online" },
+  ready: true,
+  users: new Map(),
+  contacts: new Set(),
+  contactVersion: 0,
+  requests: new Map(),
+  blocked: new Set(),
+  relations: 0,
+  groups: new Map(),
+  conversations: new Map(),
+  pending: [],
+  marks: new Marks(memory(), 1),
+  open: null,
+  toast: null,
+});
+
+/** Something that user 2 said to user 1. */
+export const said = (seq: number, more: Partial<Stored> = {}): Stored => ({
+  kind: "m", id: `x${seq}`, seq, ts: 1, from: 2, to: 1, device: "", text: "hi", ...more,
 });

@@ -588,6 +588,21 @@ class Client:
             if not page["response"][0].get("more"):
                 return version, users
 
+    async def requests(self) -> list[Table]:
+        """The contact requests that wait: `own = 1` for those that this user has made."""
+        return await self._pages("/contact/request", "request", lambda last: last["id"])
+
+    async def blocked(self) -> list[Table]:
+        return await self._pages("/contact/blocked", "user", lambda last: last["id"])
+
+    async def devices(self) -> list[Table]:
+        """This user's devices; `own`, `online` and `ended` are 1 where they hold, and absent otherwise."""
+        return (await self._call("GET", "/device")).get("device", [])
+
+    async def end_device(self, device: str) -> None:
+        """Logs a device out, this one or another."""
+        await self._call("DELETE", "/device", device=device)
+
     async def conversations(self) -> list[Table]:
         return await self._pages("/conversation", "conversation", lambda last: last["conversation"])
 

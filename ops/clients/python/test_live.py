@@ -146,7 +146,11 @@ class Live(unittest.IsolatedAsyncioTestCase):
         asked = await bob.receive(SOON)
         self.assertEqual((asked.entry["t"], asked.text), ("add_contact", "it's me"))
         asked.ack()
+        for client, other, own in [(alice, bob, 1), (bob, alice, None)]:
+            waiting = [(one["id"], one["message"], one.get("own")) for one in await client.requests()]
+            self.assertEqual(waiting, [(other.user, "it's me", own)])
         await bob.accept_contact(alice.user)
+        self.assertEqual(await bob.requests(), [])
         (await alice.receive(SOON)).ack()
         version, users = await bob.contacts()
         self.assertEqual([user["id"] for user in users], [alice.user])
@@ -154,6 +158,7 @@ class Live(unittest.IsolatedAsyncioTestCase):
         with self.assertRaisesRegex(Refused, "exists"):
             await alice.add_contact(bob.user)
         await bob.block(alice.user)
+        self.assertEqual([user["id"] for user in await bob.blocked()], [alice.user])
         with self.assertRaises(Refused) as refused:
             await alice.send(bob.user, "why?", id="why")
         self.assertEqual(refused.exception.code, "blocked")
@@ -299,6 +304,12 @@ class Live(unittest.IsolatedAsyncioTestCase):
         again = await self.stack.enter_async_context(await self.device(alice.phone, "one", 1))
         with self.assertRaises(Replaced):
             await alice.receive(SOON)
+        other = await self.stack.enter_async_context(await self.device(alice.phone, "two"))
+        await again.end_device("two")
+        with self.assertRaisesRegex(Refused, "token"):
+            await other.receive(SOON)
+        devices = [(device["device"], device.get("own"), device.get("ended")) for device in await again.devices()]
+        self.assertEqual(devices, [("one", 1, None), ("two", None, 1)])
         await Client(self.addresses(), again.user, again.token, "one").logout()
         with self.assertRaisesRegex(Refused, "token"):
             await again.receive(SOON)

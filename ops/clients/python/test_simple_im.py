@@ -33,7 +33,8 @@ class Toml(unittest.TestCase):
         self.assertEqual(toml("r", [entry]), '[[r]]\nid = "a"\n[r.user]\nid = 1\ndevice = "bot"\n')
 
     def test_what_the_protocol_has_no_form_for_is_refused(self):
-        for entry, found in [({"x": 1.5}, "1.5"), ({"x": True}, "True"), ({"a b": 1}, "'a b'"), ({"x": {"y": {}}}, "{}")]:
+        mistakes = [({"x": 1.5}, "1.5"), ({"x": True}, "True"), ({"a b": 1}, "'a b'"), ({"x": {"y": {}}}, "{}")]
+        for entry, found in mistakes:
             with self.subTest(found), self.assertRaisesRegex(Malformed, "expected .* found " + found):
                 toml("m", [entry])
         with self.assertRaisesRegex(Malformed, "surrogate"):
@@ -308,7 +309,8 @@ class Played(unittest.IsolatedAsyncioTestCase):
         with tempfile.TemporaryDirectory() as folder:
             make = "openssl req -x509 -newkey rsa:2048 -nodes -keyout key -out cert -days 1 -subj /CN=node"
             name = ["-addext", "subjectAltName=IP:127.0.0.1"]
-            subprocess.run([*make.split(), *name], cwd=folder, check=True, capture_output=True)
+            made = [*make.split(), *name]
+            await asyncio.to_thread(subprocess.run, made, cwd=folder, check=True, capture_output=True)
             theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             theirs.load_cert_chain(folder + "/cert", folder + "/key")
             trusting = ssl.create_default_context(cafile=folder + "/cert")

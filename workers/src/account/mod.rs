@@ -7,8 +7,10 @@
 //! | [`door`] | which node a client is sent to |
 //! | [`profile`] | registering and changing a user |
 //! | [`entry`] | login, reconnect, failed, logout |
+//! | [`devices`] | a user's devices, and logging one out |
 //! | [`operator`] | what operators do with accounts |
 
+mod devices;
 mod door;
 mod entry;
 pub mod operator;
@@ -16,6 +18,7 @@ mod password;
 mod profile;
 mod rules;
 
+pub(crate) use devices::{devices, end_device};
 pub(crate) use entry::{failed, login, logout, reconnect};
 pub(crate) use password::{Hashers, WAITING};
 pub(crate) use profile::{register, update};

@@ -73,8 +73,8 @@ fn does_not_fit() -> Fault {
     Fault::refused(Code::Credentials, "old_password does not fit")
 }
 
-/// Forgets the tokens and closes the connections that a changed password has ended.
-async fn end(calls: &Calls, caller: &Caller, ended: Ended) {
+/// Forgets the tokens and closes the connections that have ended with a password, or with a device.
+pub(super) async fn end(calls: &Calls, caller: &Caller, ended: Ended) {
     calls.desk.directory.drop_clients(&ended.tokens).await;
     let revoked =
         |(device, below)| Delivery::Revoked { user: caller.user, device: Some(device), below: Some(below) };

@@ -1,8 +1,12 @@
-//! `api.user_*`, `api.contacts`, `api.group*`.
+//! `api.user_*`, `api.contacts`, `api.requests`, `api.blocked`, `api.group*`.
 
 use std::time::Duration;
 
-use shared::{command::Code, ids::GroupId, rpc::HttpCall};
+use shared::{
+    command::Code,
+    ids::{GroupId, UserId},
+    rpc::HttpCall,
+};
 use toml::{Table, Value};
 
 use super::{
@@ -14,7 +18,8 @@ use crate::store::{
     users::{self, User},
 };
 
-/// Contacts in one answer, if their bytes allow; the rest follows from the version that it gives.
+/// Contacts in one answer, if their bytes allow; the rest follows from the version that it gives. So for requests that
+/// wait and for who is blocked, which follow after the last one.
 const CONTACTS: i64 = 2000;
 
 /// Groups in one answer, likewise; the rest follows after the last one.
@@ -61,6 +66,34 @@ pub(super) async fn contacts(calls: &Calls, call: &HttpCall) -> Result<Reply, Fa
     let version = if more { last.unwrap_or(since) } else { version.max(last.unwrap_or(0)) };
     let reply = Reply::ok().with("contact_version", version).rows("user", rows);
     Ok(if more { reply.with("more", 1) } else { reply })
+}
+
+/// `GET /contact/request`: those that wait, for the caller or by it.
+pub(super) async fn requests(calls: &Calls, call: &HttpCall) -> Result<Reply, Fault> {
+    let caller = caller(calls, call).await?;
+    let after: Option<UserId> = id(call, "after")?;
+    let session = calls.desk.pool.get().await?;
+    let waiting = lists::requests(&session, caller.user, after, CONTACTS + 1).await?;
+    let (rows, more) = page(CONTACTS, waiting, |request| {
+        let mut table = table(request.user);
+        if request.own {
+            table.insert("own".to_owned(), 1.into());
+        }
+        table.insert("message".to_owned(), request.message.into());
+        table.insert("ts".to_owned(), request.ts.into());
+        table
+    });
+    Ok(Reply::ok().with("more", i64::from(more)).rows("request", rows))
+}
+
+/// `GET /contact/blocked`: whom the caller blocks.
+pub(super) async fn blocked(calls: &Calls, call: &HttpCall) -> Result<Reply, Fault> {
+    let caller = caller(calls, call).await?;
+    let after: Option<UserId> = id(call, "after")?;
+    let session = calls.desk.pool.get().await?;
+    let blocked = lists::blocked(&session, caller.user, after, CONTACTS + 1).await?;
+    let (rows, more) = page(CONTACTS, blocked, table);
+    Ok(Reply::ok().with("more", i64::from(more)).rows("user", rows))
 }
 
 /// `GET /group`: the caller's, by id, `after` one of them.

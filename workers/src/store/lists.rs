@@ -15,6 +15,17 @@ const CONTACTS: &str = "SELECT u.id, u.phone, u.name, u.avatar, c.deleted, c.ver
 FROM contacts c JOIN users u ON u.id = c.contact_id
 WHERE c.user_id = $1 AND c.version > $2 ORDER BY c.version, c.contact_id LIMIT $3";
 
+/// Both ways; there is never one each way between the same two.
+const REQUESTS: &str = "SELECT u.id, u.phone, u.name, u.avatar, w.own, w.message, extract(epoch FROM w.created_at)::bigint
+FROM (SELECT from_id AS other, false AS own, message, created_at FROM contact_requests WHERE to_id = $1 AND from_id > $2
+      UNION ALL
+      SELECT to_id, true, message, created_at FROM contact_requests WHERE from_id = $1 AND to_id > $2) w
+JOIN users u ON u.id = w.other ORDER BY u.id LIMIT $3";
+
+const BLOCKED: &str = "SELECT u.id, u.phone, u.name, u.avatar
+FROM blocks b JOIN users u ON u.id = b.blocked_id
+WHERE b.user_id = $1 AND b.blocked_id > $2 ORDER BY b.blocked_id LIMIT $3";
+
 const GROUPS: &str = "SELECT g.id, g.name, g.creator_id,
        (SELECT count(*) FROM participants a WHERE a.group_id = g.id AND a.to_seq IS NULL)
 FROM participants p JOIN groups g ON g.id = p.group_id
@@ -63,6 +74,51 @@ pub async fn contacts(
     let rows = session.query(CONTACTS, &[&user_id.0, &since, &limit]).await?;
     let contact = |row: &Row| Contact { user: user(row), version: row.get(5), deleted: row.get(4) };
     Ok((version, rows.iter().map(contact).collect()))
+}
+
+/// A contact request that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Whom it is to or from.
+    pub user: User,
+    /// Whether the caller has made it.
+    pub own: bool,
+    /// What it said.
+    pub message: String,
+    /// Since when, Unix seconds.
+    pub ts: i64,
+}
+
+/// The contact requests that wait for a user's answer or that it has made, by the other side's id: those after `after`,
+/// at most `limit`.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn requests(
+    session: &Session,
+    user_id: UserId,
+    after: Option<UserId>,
+    limit: i64,
+) -> Result<Vec<Request>, StoreError> {
+    let after = after.map_or(0, |user| user.0);
+    let rows = session.query(REQUESTS, &[&user_id.0, &after, &limit]).await?;
+    let request =
+        |row: &Row| Request { user: user(row), own: row.get(4), message: row.get(5), ts: row.get(6) };
+    Ok(rows.iter().map(request).collect())
+}
+
+/// Whom a user blocks, by id: those after `after`, at most `limit`.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn blocked(
+    session: &Session,
+    user_id: UserId,
+    after: Option<UserId>,
+    limit: i64,
+) -> Result<Vec<User>, StoreError> {
+    let after = after.map_or(0, |user| user.0);
+    Ok(session.query(BLOCKED, &[&user_id.0, &after, &limit]).await?.iter().map(user).collect())
 }
 
 /// The groups that a user is a member of, by id: those after `after`, at most `limit`.

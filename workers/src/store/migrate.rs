@@ -23,7 +23,7 @@ macro_rules! migrations {
 }
 
 /// Every migration, in order.
-const MIGRATIONS: &[Migration] = migrations![1 "0001_accounts", 2 "0002_relations", 3 "0003_messages", 4 "0004_lanes", 5 "0005_conservation", 6 "0006_receipts", 7 "0007_admin", 8 "0008_upkeep"];
+const MIGRATIONS: &[Migration] = migrations![1 "0001_accounts", 2 "0002_relations", 3 "0003_messages", 4 "0004_lanes", 5 "0005_conservation", 6 "0006_receipts", 7 "0007_admin", 8 "0008_upkeep", 9 "0009_requests"];
 
 /// The newest migration that this binary knows.
 pub fn newest() -> i32 {

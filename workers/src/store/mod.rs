@@ -6,7 +6,7 @@
 //! | [`mod@migrate`] | bringing a schema up to what this binary knows |
 //! | [`rows`] | rows of `messages` to frames, and requests to their columns |
 //! | [`chunk`], [`lanes`] | what committers write, and how far they are |
-//! | [`users`], [`tokens`], [`logins`] | accounts, tokens, devices |
+//! | [`users`], [`tokens`], [`logins`], [`devices`] | accounts, tokens, devices |
 //! | [`cursors`], [`owed`], [`pages`] | what devices have acknowledged, what they are owed, what `/offline` has shown |
 //! | [`mod@figures`] | what PostgreSQL says of itself |
 //! | [`admin`] | what operators ask and change |
@@ -16,6 +16,7 @@ pub mod admin;
 pub mod chunk;
 pub mod connect;
 pub mod cursors;
+pub mod devices;
 pub mod figures;
 pub mod history;
 pub mod lanes;

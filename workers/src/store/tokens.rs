@@ -145,6 +145,21 @@ pub(super) async fn revoke_others(
     Ok(Ended { tokens, devices: rows.iter().map(below).collect::<Result<_, StoreError>>()? })
 }
 
+/// Ends a user's tokens; with `device` those of that device alone. If no device is among what has ended, the user has
+/// none of that name.
+///
+/// # Errors
+/// [`StoreError`]; then none has ended.
+pub async fn end(pool: &Pool, user: UserId, device: Option<&Device>) -> Result<Ended, StoreError> {
+    again!({
+        let mut lease = pool.get().await?;
+        let tx = lease.begin().await?;
+        let ended = revoke_all(&tx, user, device).await?;
+        tx.commit().await?;
+        Ok(ended)
+    })
+}
+
 /// Ends every token of a user; with `device` those of that device alone. A token that no device has bound yet is no
 /// device's.
 pub(super) async fn revoke_all(

@@ -49,6 +49,7 @@ export function request(model: Model, entry: Stored): Partial<Wanted> {
   }
   const other = entry.from === me ? entry.to : entry.from;
   if (other === undefined) return {};
+  model.relations += 1;
   switch (entry.t) {
     case "add_contact":
       if (entry.contactVersion === undefined) {
@@ -107,15 +108,10 @@ export function settle(model: Model, pending: Pending, answer: Answer): Wanted {
 }
 
 function blocks(model: Model, t: string, user: number): void {
-  if (t === "block") model.blocked.add(user);
-  if (t === "unblock") model.blocked.delete(user);
-}
-
-/** The contact requests that history tells of: the last word of each conversation counts. */
-export function requestsFrom(model: Model, conv: Conversation): void {
-  if (conv.key.startsWith("g") || model.contacts.has(conv.id) || model.requests.has(conv.id)) return;
-  const last = conv.timeline.items.findLast((entry) => entry.kind === "r");
-  if (last?.t === "add_contact" && last.contactVersion === undefined) {
-    model.requests.set(conv.id, { from: last.from === model.me.id ? "me" : "them", message: last.text });
-  }
+  if (t !== "block" && t !== "unblock") return;
+  model.relations += 1;
+  if (t === "unblock") return void model.blocked.delete(user);
+  model.blocked.add(user);
+  // What the other side has asked is forgotten with it; what one has asked oneself waits on.
+  if (model.requests.get(user)?.from === "them") model.requests.delete(user);
 }

@@ -38,7 +38,8 @@ export class Client {
       contacts: new Set(),
       contactVersion: 0,
       requests: new Map(),
-      blocked: new Set(JSON.parse(localStorage.getItem(`im.blocked.${me.id}`) ?? "[]") as number[]),
+      blocked: new Set(),
+      relations: 0,
       groups: new Map(),
       conversations: new Map(),
       pending: this.outbox.all(),
@@ -76,7 +77,8 @@ export class Client {
   private async loadLists(): Promise<void> {
     const { model } = this;
     try {
-      await Promise.all([load.contacts(model), load.groups(model), load.conversations(model), load.user(model, model.me.id)]);
+      const lists = [load.contacts(model), load.relations(model), load.groups(model), load.conversations(model)];
+      await Promise.all([...lists, load.user(model, model.me.id)]);
     } catch (error) {
       if (error instanceof ApiError && error.status === 401) return this.ended();
       // Offline: what is there stays, and the next connection tries again.
@@ -89,7 +91,6 @@ export class Client {
     const waiting = model.pending.flatMap(({ conv }) => (conv && !isGroup(conv) ? [Number(conv.slice(1))] : []));
     void this.lookUp([...strangers.map(({ id }) => id), ...waiting]);
     for (const conv of model.conversations.values()) void this.mend(conv);
-    await load.requests(model, this.changed).catch(() => undefined);
   }
 
   /** Shows a conversation: its newest page is loaded, and a group's members. */
@@ -204,6 +205,11 @@ export class Client {
     this.changed();
   }
 
+  /** Logs another device out; this one has `logout`. */
+  async endDevice(name: string): Promise<void> {
+    await call("DELETE", `/device?device=${encodeURIComponent(name)}`);
+  }
+
   async logout(): Promise<void> {
     await call("POST", "/server/logout").catch(() => undefined);
     this.link.logout();
@@ -263,7 +269,6 @@ export class Client {
     void this.follow(apply.settle(this.model, pending, answer));
     // A refused request has been told to who asked; only messages wait to be tried again.
     if (!answer.ok && pending.entry.kind === "r") this.outbox.remove(answer.id);
-    localStorage.setItem(`im.blocked.${this.model.me.id}`, JSON.stringify([...this.model.blocked]));
     this.model.pending = this.outbox.all();
     this.waiting.get(answer.id)?.(answer);
     this.waiting.delete(answer.id);

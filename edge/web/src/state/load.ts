@@ -2,8 +2,7 @@
 
 import { type ConvKey, type Kind, type Stored, stored } from "../protocol/frames.ts";
 import { type Reply, call, rows } from "../protocol/api.ts";
-import { requestsFrom } from "./apply.ts";
-import { type Conversation, type Group, type Model, type User, conversation, isGroup, othersAfter } from "./model.ts";
+import { type Conversation, type Group, type Model, type Request, type User, conversation, isGroup, othersAfter } from "./model.ts";
 
 /** Entries a page of history. */
 const PAGE = 50;
@@ -49,6 +48,27 @@ export async function contacts(model: Model): Promise<void> {
     }
     model.contactVersion = Math.max(model.contactVersion, number(reply.response.contact_version));
   }
+}
+
+/** The requests that wait and who is blocked: asked again when one of them changed meanwhile, within reason. */
+export async function relations(model: Model): Promise<void> {
+  const all = async (path: string, list: string): Promise<Record<string, unknown>[]> => {
+    const replies = await pages((after) => (after ? `${path}?after=${after}` : path), "", (page) => lastOf(page, list, "id"));
+    return replies.flatMap((reply) => rows(reply, list));
+  };
+  for (let left = 3; left > 0; left -= 1) {
+    const before = model.relations;
+    const [waiting, blocked] = await Promise.all([all("/contact/request", "request"), all("/contact/blocked", "user")]);
+    for (const row of [...waiting, ...blocked]) model.users.set(number(row.id), userOf(row));
+    if (model.relations !== before && left > 1) continue;
+    model.requests = new Map(waiting.map((row) => [number(row.id), requestOf(row)]));
+    model.blocked = new Set(blocked.map((row) => number(row.id)));
+    return;
+  }
+}
+
+function requestOf(row: Record<string, unknown>): Request {
+  return { from: row.own === 1 ? "me" : "them", message: String(row.message ?? "") };
 }
 
 export async function groups(model: Model): Promise<void> {
@@ -123,19 +143,25 @@ export async function user(model: Model, id: number): Promise<void> {
   if (row) model.users.set(id, userOf(row));
 }
 
-/** Requests that wait are known from history alone: looks into conversations with people who are no contacts. */
-export async function requests(model: Model, changed: () => void): Promise<void> {
-  const strangers = [...model.conversations.values()].filter(
-    (conv) => !isGroup(conv.key) && conv.id !== model.me.id && !model.contacts.has(conv.id),
-  );
-  await each(strangers.slice(0, 100), async (conv) => {
-    if (conv.timeline.items.at(-1)?.kind !== "r" && !conv.timeline.loaded) {
-      const { page, more } = await history(conv.key);
-      conv.timeline.merge(page, more);
-    }
-    requestsFrom(model, conv);
-    changed();
-  });
+/** A device of this user's. */
+export interface Device {
+  name: string;
+  /** When it was last seen, in milliseconds since 1970; to the hour while it is connected. */
+  seen: number;
+  own: boolean;
+  online: boolean;
+  /** It is logged out. */
+  ended: boolean;
+}
+
+export async function devices(): Promise<Device[]> {
+  return rows(await call("GET", "/device"), "device").map((row) => ({
+    name: String(row.device ?? ""),
+    seen: number(row.seen) * 1000,
+    own: row.own === 1,
+    online: row.online === 1,
+    ended: row.ended === 1,
+  }));
 }
 
 /** A bounded number at a time; what fails is left to the next occasion. */

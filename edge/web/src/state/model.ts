@@ -53,8 +53,9 @@ export interface Model {
   contacts: Set<number>;
   contactVersion: number;
   requests: Map<number, Request>;
-  /** As far as this browser knows: the server keeps the list to itself. */
   blocked: Set<number>;
+  /** How often something was heard that changes `requests` or `blocked`: an answer from before it is out of date. */
+  relations: number;
   groups: Map<number, Group>;
   conversations: Map<ConvKey, Conversation>;
   pending: Pending[];

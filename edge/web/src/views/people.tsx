@@ -29,7 +29,7 @@ export function People({ query, show }: { query: string; show: (panel: Panel) =>
       <Section title="Requests for you" ids={named(incoming(model))} row={(id) => <RequestCard key={id} id={id} />} />
       <Section title="Waiting for an answer" ids={named(sent)} row={(id) => <Person key={id} id={id} />} />
       <Section title="Contacts" ids={contacts} row={(id) => <Person key={id} id={id} />} />
-      <Section title="Blocked in this browser" ids={named(model.blocked)} row={(id) => <Person key={id} id={id} />} />
+      <Section title="Blocked" ids={named(model.blocked)} row={(id) => <Person key={id} id={id} />} />
       {!contacts.length && (
         <div class="empty">
           <p>{wanted ? "No contact of that name." : "No contacts yet."}</p>

@@ -4,13 +4,14 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { ApiError } from "../protocol/api.ts";
 import { explain, useClient } from "./context.ts";
+import { Devices } from "./devices.tsx";
 import type { Panel } from "./sidebar.tsx";
 import { type Theme, setTheme, theme } from "./theme.ts";
 import { Dialog, Field } from "./ui.tsx";
 
 export function Settings({ show }: { show: (panel: Panel) => void }): JSX.Element {
   const client = useClient();
-  const { me, device, pending } = client.model;
+  const { me, pending } = client.model;
   const [sure, setSure] = useState(false);
   const unsent = pending.filter((one) => one.entry.kind !== "r").length;
   const out = () => (unsent && !sure ? setSure(true) : void client.logout());
@@ -28,10 +29,7 @@ export function Settings({ show }: { show: (panel: Panel) => void }): JSX.Elemen
         <Looks />
         <section>
           <h3>Devices</h3>
-          <p class="note">
-            This browser is your device <code>{device}</code>; its tabs share it. A device has its own place in every
-            conversation. To log all others out, change your password.
-          </p>
+          <Devices />
           <div class="actions">
             <button type="button" onClick={() => show("keys")}>
               Keyboard shortcuts

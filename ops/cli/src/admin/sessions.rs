@@ -76,7 +76,7 @@ pub async fn run(desk: &Desk, command: Command) -> Result<()> {
                 let device = device.as_deref().map(Device::new).transpose()?;
                 let ended = match token {
                     Some(token) => one(desk, user, &token).await?,
-                    None => people::revoke(&desk.pool, user, device.as_ref()).await?,
+                    None => tokens::end(&desk.pool, user, device.as_ref()).await?,
                 };
                 end(desk, user, ended).await
             })

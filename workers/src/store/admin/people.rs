@@ -121,20 +121,6 @@ pub async fn set_password(pool: &Pool, user: UserId, digest: &str) -> Result<Opt
     })
 }
 
-/// Ends a user's tokens; with `device` those of that device alone.
-///
-/// # Errors
-/// [`StoreError`]; then none has ended.
-pub async fn revoke(pool: &Pool, user: UserId, device: Option<&Device>) -> Result<Ended, StoreError> {
-    again!({
-        let mut lease = pool.get().await?;
-        let tx = lease.begin().await?;
-        let ended = tokens::revoke_all(&tx, user, device).await?;
-        tx.commit().await?;
-        Ok(ended)
-    })
-}
-
 /// A device with its tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {

@@ -43,7 +43,8 @@ const RAISE_VERSION: &str =
 const SET_CONTACT: &str = "
 INSERT INTO contacts (user_id, contact_id, version, deleted) VALUES ($1, $2, $3, $4)
 ON CONFLICT (user_id, contact_id) DO UPDATE SET version = excluded.version, deleted = excluded.deleted";
-const ASK: &str = "INSERT INTO contact_requests (to_id, from_id) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+const ASK: &str =
+    "INSERT INTO contact_requests (to_id, from_id, message) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
 const FORGET: &str =
     "DELETE FROM contact_requests WHERE (to_id = $1 AND from_id = $2) OR (to_id = $2 AND from_id = $1)";
 const FORGET_ONE: &str = "DELETE FROM contact_requests WHERE to_id = $1 AND from_id = $2";
@@ -118,12 +119,12 @@ async fn raise(session: &Session, user: UserId) -> Result<i64, StoreError> {
     })
 }
 
-/// Notes that `from` waits for `to`'s answer.
+/// Notes that `from` waits for `to`'s answer, and what it said.
 ///
 /// # Errors
 /// The session's.
-pub async fn ask(session: &Session, from: UserId, to: UserId) -> Result<(), StoreError> {
-    session.execute(ASK, &[&to.0, &from.0]).await.map(drop)
+pub async fn ask(session: &Session, from: UserId, to: UserId, message: &str) -> Result<(), StoreError> {
+    session.execute(ASK, &[&to.0, &from.0, &message]).await.map(drop)
 }
 
 /// Forgets what either waited for.
