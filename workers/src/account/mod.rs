@@ -7,7 +7,7 @@
 //! | [`door`] | which node a client is sent to |
 //! | [`profile`] | registering and changing a user |
 //! | [`entry`] | login, reconnect, failed, logout |
-//! | [`devices`] | a user's devices, and logging one out |
+//! | [`mod@devices`] | a user's devices, and logging one out |
 //! | [`operator`] | what operators do with accounts |
 
 mod devices;
