@@ -34,6 +34,8 @@ use crate::{
 
 /// Deliveries after which those that got something are woken; what one batch has for a session is mostly written at once.
 const SLICE: usize = 256;
+/// From accepting a frame to its answer or delivery, seconds: what takes longer is late. Alarms count on it.
+const LATE: f64 = 1.0;
 
 /// Hands deliveries to sessions.
 #[derive(Debug)]
@@ -55,6 +57,8 @@ struct Counters {
     resync: Counter,
     batches: Counter,
     unreadable: Counter,
+    late_pushes: Counter,
+    late_answers: Counter,
 }
 
 impl Deliver {
@@ -62,6 +66,7 @@ impl Deliver {
     pub fn new(context: Arc<Context>) -> Self {
         let kind = |kind: &'static str| Metric::EdgeDeliveries.counter(&[("kind", kind)]);
         let batches = |result: &'static str| Metric::EdgeDeliveryBatches.counter(&[("result", result)]);
+        let late = |kind: &'static str| Metric::EdgeDeliveriesLate.counter(&[("kind", kind)]);
         let counters = Counters {
             push: kind("push"),
             answer: kind("answer"),
@@ -71,6 +76,8 @@ impl Deliver {
             resync: kind("resync"),
             batches: batches("ok"),
             unreadable: batches("error"),
+            late_pushes: late("push"),
+            late_answers: late("answer"),
         };
         Self {
             context,
@@ -135,8 +142,10 @@ impl Deliver {
             Ok(deliveries) => {
                 self.counters.batches.increment(1);
                 let at = self.context.trace.delivering();
-                let mut to =
-                    Reached { at, later: Wakes::default(), marks: Marks { accepted, set: [false; 6] } };
+                // Each of them counts, as a slow worker's few batches hold many and a quick one's many hold few.
+                let late = accepted.is_some_and(|accepted| accepted.elapsed() > LATE);
+                let marks = Marks { accepted, set: [false; 6] };
+                let mut to = Reached { at, late, later: Wakes::default(), marks };
                 for (number, delivery) in deliveries.into_iter().enumerate() {
                     self.one(delivery, &mut to);
                     if number % SLICE == SLICE - 1 {
@@ -158,10 +167,16 @@ impl Deliver {
         match delivery {
             Delivery::Push(push) => {
                 self.counters.push.increment(1);
+                if to.late {
+                    self.counters.late_pushes.increment(1);
+                }
                 self.push(push, to);
             }
             Delivery::Answer { user, session, place, body } => {
                 self.counters.answer.increment(1);
+                if to.late {
+                    self.counters.late_answers.increment(1);
+                }
                 let body = Bytes::copy_from_slice(&body);
                 let kind = kind(&body, place.map(|(conversation, _)| conversation));
                 registry.of_user(user, |one| {
@@ -245,6 +260,8 @@ impl Deliver {
 struct Reached {
     /// When, for the trace.
     at: i64,
+    /// It came late.
+    late: bool,
     later: Wakes,
     marks: Marks,
 }

@@ -65,7 +65,8 @@ ROWS = [
               (f"sum by (reason) (increase(im_edge_broker_losses_total{{{I}}}[$__range]))", "{{reason}}")),
     ]),
     ("Deliveries", [
-        panel("From workers", "ops", "By kind.", rate("im_edge_deliveries_total", "kind", I)),
+        panel("From workers", "ops", "By kind. late: more than a second after the oldest frame of their chunk was accepted.",
+              rate("im_edge_deliveries_total", "kind", I), rate("im_edge_deliveries_late_total", "kind", I, "late")),
         panel("Batches", "ops", "error: unreadable.", rate("im_edge_delivery_batches_total", "result", I)),
         panel("To live recipients, p99", "s", "From accepting a frame at its sender's edge to writing it here.",
               quantile(0.99, "im_edge_delivery_seconds", "kind", I)),

@@ -22,8 +22,9 @@ ROWS = [
         panel("Taken and lost", "short", "In the time shown: lanes taken, and lanes lost without being handed over.",
               (f"sum(increase(im_worker_takeover_seconds_count{{{I}}}[$__range]))", "taken"),
               (f"sum(increase(im_worker_lane_losses_total{{{I}}}[$__range]))", "lost")),
-        panel("A takeover", "s", "From gaining a lane's lock to its first pull, over the time shown.",
-              (f"sum(increase(im_worker_takeover_seconds_sum{{{I}}}[$__range])) / sum(increase(im_worker_takeover_seconds_count{{{I}}}[$__range]))", "average")),
+        panel("A takeover", "s", "From gaining a lane's lock to its first pull: those in the time shown, or else all there were.",
+              (f"sum(increase(im_worker_takeover_seconds_sum{{{I}}}[$__range])) / (sum(increase(im_worker_takeover_seconds_count{{{I}}}[$__range])) > 0)"
+               f" or sum(im_worker_takeover_seconds_sum{{{I}}}) / sum(im_worker_takeover_seconds_count{{{I}}})", "average")),
         panel("Committers", "short", "With a session at PostgreSQL, and how many there are to be.",
               gauge("im_worker_committers", "instance", I),
               gauge("im_worker_committers_limit", "instance", I, "wanted")),

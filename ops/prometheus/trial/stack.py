@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import queue
 import re
 import signal
 import socket
@@ -73,11 +74,25 @@ class Proxy:
             threading.Thread(target=self.carry, args=(one, other), daemon=True).start()
 
     def carry(self, one, other):
+        """Bytes come in while others are still on their way: a long road, not a narrow one."""
+        under_way = queue.Queue()
+        threading.Thread(target=self.bring, args=(under_way, one, other), daemon=True).start()
         try:
             while data := one.recv(65536):
-                time.sleep(self.delay)
+                under_way.put((time.monotonic() + self.delay, data))
+        except OSError:
+            pass
+        under_way.put((time.monotonic() + self.delay, b""))
+
+    def bring(self, under_way, one, other):
+        try:
+            while True:
+                due, data = under_way.get()
+                time.sleep(max(0, due - time.monotonic()))
                 while self.cut:
                     time.sleep(0.05)
+                if not data:
+                    break
                 other.sendall(data)
         except OSError:
             pass

@@ -116,6 +116,8 @@ metrics! {
     EdgePausedSessions = Edge Gauge "im_edge_paused_sessions" [] "Sessions not read because their frames wait.";
     EdgeDeliveries = Edge Counter "im_edge_deliveries_total"
         ["kind": ["push", "answer", "receipt", "replaced", "revoked", "resync"]] "Deliveries from workers, by kind.";
+    EdgeDeliveriesLate = Edge Counter "im_edge_deliveries_late_total" ["kind": ["push", "answer"]]
+        "Deliveries that came more than a second after the oldest frame of their chunk was accepted.";
     EdgeDeliveryBatches = Edge Counter "im_edge_delivery_batches_total" ["result": RESULT] "Delivery batches from workers.";
     EdgeDrops = Edge Counter "im_edge_drops_total" ["reason": ["noted", "duplicate", "nobody"]]
         "Deliveries not written live: noted for the backlog, written before, or nobody is here.";
