@@ -9,6 +9,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+STORES = ("POSTGRES", "REDIS", "NATS_EDGE", "NATS_WORKER", "NATS_ADMIN")
 HAPROXY = """FROM debian:bookworm-slim
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends haproxy busybox \\
     && ln -s /bin/busybox /usr/local/bin/wget && mkdir -p /usr/local/etc/haproxy
@@ -52,8 +53,9 @@ def there(image):
 
 class Compose:
     def __init__(self, project, **environment):
-        self.project = project
-        self.environment = os.environ | environment
+        """With passwords of its own: the examples are for nobody who publishes more than a loopback address."""
+        secrets = {f"{whose}_PASSWORD": "p" + os.urandom(12).hex() for whose in STORES}
+        self.project, self.environment = project, os.environ | secrets | environment
 
     def __call__(self, *arguments, check=True):
         return docker("compose", "--project-name", self.project, "--profile", "observability", *arguments, check=check,
