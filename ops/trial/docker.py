@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+STORES = ("POSTGRES", "REDIS", "NATS_EDGE", "NATS_WORKER", "NATS_ADMIN")
 HAPROXY = """FROM debian:bookworm-slim
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends haproxy busybox \\
     && ln -s /bin/busybox /usr/local/bin/wget && mkdir -p /usr/local/etc/haproxy
@@ -46,14 +48,24 @@ def docker(*arguments, check=True, **others):
     return done.stdout.strip()
 
 
+def commands(*names):
+    """What OPERATIONS.md has to type, by the names of its fences; each of these must be there."""
+    text = (ROOT / "ops" / "docs" / "OPERATIONS.md").read_text()
+    found = dict(re.findall(r"^```sh (\S+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+    if not set(names) <= set(found):
+        raise ValueError(f"expected blocks {names} in OPERATIONS.md, found {set(found)}")
+    return found
+
+
 def there(image):
     return bool(docker("image", "inspect", image, check=False).strip("[]\n "))
 
 
 class Compose:
     def __init__(self, project, **environment):
-        self.project = project
-        self.environment = os.environ | environment
+        """With passwords of its own: the examples are for nobody who publishes more than a loopback address."""
+        secrets = {f"{whose}_PASSWORD": "p" + os.urandom(12).hex() for whose in STORES}
+        self.project, self.environment = project, os.environ | secrets | environment
 
     def __call__(self, *arguments, check=True):
         return docker("compose", "--project-name", self.project, "--profile", "observability", *arguments, check=check,
@@ -61,6 +73,15 @@ class Compose:
 
     def config(self):
         return json.loads(self("config", "--format", "json"))
+
+    def typed(self, folder, text):
+        """Typed into a shell, which stops at the first command that fails; what it printed."""
+        environment = self.environment | {"COMPOSE_PROJECT_NAME": self.project, "COMPOSE_FILE": str(ROOT / "compose.yaml")}
+        done = subprocess.run(["bash", "-euo", "pipefail", "-c", text], cwd=folder, env=environment, text=True,
+                              capture_output=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{text}\nexit {done.returncode}: {done.stdout[-1500:]}{done.stderr[-3000:]}")
+        return done.stdout + done.stderr
 
     def images(self):
         """Has all of them here. Where no registry is reached: HAProxy is built of Debian's package; gives the services

@@ -24,7 +24,14 @@ def nothing(world):
 
 @fault("edge e2 frozen", "ImScrapeDown", "ImNodeDead", "ImDeliveriesUnconfirmed", "ImAnswersDropped")
 def frozen_edge(world):
+    workers = world.stack.names("w")
+    for worker in workers:
+        world.stack.freeze(worker)
+    # Time for frames to be accepted at e2, whose answers then find it frozen.
+    time.sleep(0.5)
     world.stack.freeze("e2")
+    for worker in workers:
+        world.stack.thaw(worker)
     yield
     world.stack.thaw("e2")
 

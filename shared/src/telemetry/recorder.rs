@@ -86,6 +86,8 @@ fn begin(part: Part) {
     for metric in Metric::ALL.iter().filter(|metric| metric.part() == part) {
         metric.register();
     }
+    // Those without a collector export none, and say so.
+    Metric::ProcessSpans.register();
     let labels = [("version", env!("CARGO_PKG_VERSION")), ("part", part.as_str())];
     Metric::ProcessBuildInfo.gauge(&labels).set(1.0);
     Metric::ProcessContract.gauge(&[]).set(f64::from(crate::contract::CONTRACT));
