@@ -9,6 +9,7 @@ use super::handle::Refused;
 use crate::{
     command::RequestName,
     ids::{Conversation, Device, GroupId, MessageId, Seq, UserId},
+    message::Target,
 };
 
 /// Something happened.
@@ -100,6 +101,14 @@ impl Delivery {
         match &self.content {
             Content::Text(text) => Some(text),
             Content::Request { .. } => None,
+        }
+    }
+
+    /// Whom an answer of `me` goes to: the group, or the other side.
+    pub fn answer_to(&self, me: UserId) -> Target {
+        match self.conversation {
+            Conversation::Group(group) => Target::Group(group),
+            talk => Target::User(talk.peer(me).unwrap_or(self.from)),
         }
     }
 

@@ -40,6 +40,8 @@ struct Shared {
     user: UserId,
     commands: mpsc::Sender<Command>,
     window: Arc<Semaphore>,
+    /// The largest frame, bytes.
+    frame_bytes: usize,
     ids: Ids,
     written: Arc<AtomicU64>,
     closing: CancellationToken,
@@ -131,7 +133,7 @@ impl Client {
         let (commands, receiver) = mpsc::channel(window + ACKS);
         let (sender, events) = mpsc::channel(options.events.max(1));
         let (closing, closed) = (CancellationToken::new(), CancellationToken::new());
-        let (user, written) = (options.user, Arc::default());
+        let (user, frame_bytes, written) = (options.user, options.frame_bytes, Arc::default());
         let first =
             driver::start(options, receiver, sender, Arc::clone(&written), closing.clone(), closed.clone());
         // Should the caller stop waiting, the driver is not to go on without it.
@@ -141,7 +143,16 @@ impl Client {
             .unwrap_or(Err(ConnectError::Unreachable { within: Duration::ZERO, last: "stopped".into() }))?;
         unless_dropped.disarm();
         let window = Arc::new(Semaphore::new(window));
-        let shared = Arc::new(Shared { user, commands, window, ids: Ids::new(), written, closing, closed });
+        let shared = Arc::new(Shared {
+            user,
+            commands,
+            window,
+            frame_bytes,
+            ids: Ids::new(),
+            written,
+            closing,
+            closed,
+        });
         Ok((Self { shared }, Events { receiver: events }))
     }
 
@@ -168,15 +179,22 @@ impl Client {
     /// need not be polled for it to be sent. Messages go out in the order of these calls.
     ///
     /// # Errors
-    /// [`SendError::Closed`].
+    /// As [`Self::begin_with`].
     pub async fn begin(&self, to: Target, text: &str, ack: WantedAck) -> Result<InFlight<Stored>, SendError> {
         self.begin_with(self.shared.ids.next(), to, text, ack).await
     }
 
-    /// As [`Self::begin`], with an id of one's own: sending the same again gets the first one's answer.
+    /// An id that no other start of any client of this device has used, for [`Self::begin_with`] and
+    /// [`Self::request_with`]: who knows it beforehand can tell receipts by it.
+    pub fn new_id(&self) -> MessageId {
+        self.shared.ids.next()
+    }
+
+    /// As [`Self::begin`], with an id of one's own: sending the same again gets the first one's answer, in this run of the
+    /// program or in another one on the same device.
     ///
     /// # Errors
-    /// [`SendError::Closed`].
+    /// [`SendError::Closed`]; [`SendError::Refused`] with `too_long`, without asking a server.
     pub async fn begin_with(
         &self,
         id: MessageId,
@@ -184,7 +202,7 @@ impl Client {
         text: &str,
         ack: WantedAck,
     ) -> Result<InFlight<Stored>, SendError> {
-        let (outgoing, answer) = self.message(id, to, text, ack, self.room().await?);
+        let (outgoing, answer) = self.message(id, to, text, ack, self.room().await?)?;
         self.command(Command::Send(outgoing)).await?;
         Ok(InFlight { answer })
     }
@@ -192,10 +210,10 @@ impl Client {
     /// As [`Self::begin`], but never waits.
     ///
     /// # Errors
-    /// [`SendError::Full`] where it would have to wait.
+    /// [`SendError::Full`] where it would have to wait; otherwise as [`Self::begin_with`].
     pub fn send_nowait(&self, to: Target, text: &str, ack: WantedAck) -> Result<InFlight<Stored>, SendError> {
         let permit = self.shared.window.clone().try_acquire_owned().map_err(|_| SendError::Full)?;
-        let (outgoing, answer) = self.message(self.shared.ids.next(), to, text, ack, permit);
+        let (outgoing, answer) = self.message(self.shared.ids.next(), to, text, ack, permit)?;
         match self.shared.commands.try_send(Command::Send(outgoing)) {
             Ok(()) => Ok(InFlight { answer }),
             Err(mpsc::error::TrySendError::Full(_)) => Err(SendError::Full),
@@ -218,7 +236,7 @@ impl Client {
     pub async fn request_with(&self, id: MessageId, ask: Ask) -> Result<Success, SendError> {
         let permit = self.room().await?;
         let (sender, answer) = oneshot::channel();
-        let frame = compose::counted(&compose::request(&id, &ask));
+        let frame = self.fitting(&id, Some(ask.name()), &compose::request(&id, &ask))?;
         self.command(Command::Send(Outgoing { id, frame, waiter: Waiter::Request(sender), _permit: permit }))
             .await?;
         InFlight { answer }.await
@@ -278,11 +296,21 @@ impl Client {
         text: &str,
         ack: WantedAck,
         permit: OwnedSemaphorePermit,
-    ) -> (Outgoing, oneshot::Receiver<Result<Stored, SendError>>) {
+    ) -> Result<(Outgoing, oneshot::Receiver<Result<Stored, SendError>>), SendError> {
         let (sender, answer) = oneshot::channel();
-        let frame = compose::counted(&compose::message(&id, to, text, ack));
+        let frame = self.fitting(&id, None, &compose::message(&id, to, text, ack))?;
         let waiter = Waiter::Message(sender, to.conversation(self.shared.user));
-        (Outgoing { id, frame, waiter, _permit: permit }, answer)
+        Ok((Outgoing { id, frame, waiter, _permit: permit }, answer))
+    }
+
+    /// The counted frame, unless it is one that a server would hang up on, again and again.
+    fn fitting(&self, id: &MessageId, t: Option<RequestName>, entry: &[u8]) -> Result<Vec<u8>, Refused> {
+        let (found, most) = (entry.len(), self.shared.frame_bytes);
+        if found <= most {
+            return Ok(compose::counted(entry));
+        }
+        let reason = format!("expected a frame of at most {most} bytes, found {found}");
+        Err(Refused { code: Some(Code::TooLong), reason, id: id.as_str().to_owned(), t })
     }
 }
 

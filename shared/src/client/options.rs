@@ -26,6 +26,9 @@ pub struct Options {
     pub token: Secret,
     /// Messages and requests without an answer at a time. Default 256.
     pub window: usize,
+    /// The largest frame the server takes, bytes: what is longer is refused here, since a server hangs up on it. Default
+    /// 65,536, as servers have it.
+    pub frame_bytes: usize,
     /// Events not yet taken. Default 1024.
     pub events: usize,
     /// Acknowledge each delivery once it is among the events. Default true; otherwise [`super::Client::ack`].
@@ -56,6 +59,7 @@ impl Options {
             device,
             token: Secret::new(token),
             window: 256,
+            frame_bytes: 65_536,
             events: 1024,
             auto_ack: true,
             resend_after: Duration::from_secs(10),

@@ -1,6 +1,13 @@
 //! The calls.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use reqwest::{Method, RequestBuilder, header};
 use serde::Deserialize;
@@ -16,10 +23,12 @@ use crate::{
 /// How long one call may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The API of one base URL. Clones share their connections. It uses no proxy of the environment.
+/// The API of a system, by one base URL or by several. Clones share their connections. It uses no proxy of the environment.
 #[derive(Debug, Clone)]
 pub struct Api {
-    base: Arc<str>,
+    bases: Arc<[Box<str>]>,
+    /// The one that answered last, shared by clones.
+    current: Arc<AtomicUsize>,
     http: reqwest::Client,
 }
 
@@ -85,6 +94,8 @@ pub struct Contacts {
     pub version: i64,
     /// New, changed and deleted ones.
     pub users: Vec<User>,
+    /// Whether the list goes on: ask again from `version`.
+    pub more: bool,
 }
 
 /// A page of what waits for this device.
@@ -101,13 +112,21 @@ pub struct Offline {
 impl Api {
     /// `base`: `http://host:port`, with or without a slash at its end. A wrong one shows at the first call.
     pub fn new(base: impl AsRef<str>) -> Self {
-        let http = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build().unwrap_or_default();
-        Self { base: base.as_ref().trim_end_matches('/').into(), http }
+        Self::any([base])
     }
 
-    /// The base URL, without a slash at its end.
+    /// Several base URLs of one system: a call goes to the one that answered last, and where that cannot be connected to,
+    /// to the others in turn. Without a balancer in front a client so outlives the node it began with.
+    pub fn any(bases: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        let http = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build().unwrap_or_default();
+        let bases = bases.into_iter().map(|base| base.as_ref().trim_end_matches('/').into()).collect();
+        Self { bases, current: Arc::default(), http }
+    }
+
+    /// The base URL that answered last, without a slash at its end.
     pub fn base(&self) -> &str {
-        &self.base
+        let current = self.current.load(Ordering::Relaxed);
+        self.bases.get(current).map_or("", |base| base)
     }
 
     /// Any call: `args` go into the query for GET and DELETE and into the form otherwise.
@@ -123,13 +142,28 @@ impl Api {
     ) -> Result<Reply, ApiError> {
         // Something that is no method is sent as it stands, for the server to refuse.
         let method = Method::from_bytes(method.as_bytes()).unwrap_or_default();
-        let request = self.http.request(method.clone(), format!("{}{path}", self.base));
-        let request = match method {
-            _ if args.is_empty() => request,
-            Method::GET | Method::DELETE | Method::HEAD => request.query(args),
-            _ => request.form(args),
-        };
-        self.send(request, token).await
+        let first = self.current.load(Ordering::Relaxed);
+        let mut tried = 1;
+        loop {
+            let at = (first + tried - 1) % self.bases.len().max(1);
+            let base = self.bases.get(at).map_or("", |base| base);
+            let request = self.http.request(method.clone(), format!("{base}{path}"));
+            let request = match method {
+                _ if args.is_empty() => request,
+                Method::GET | Method::DELETE | Method::HEAD => request.query(args),
+                _ => request.form(args),
+            };
+            match self.send(request, token).await {
+                // Nothing was sent there: asking another one repeats nothing.
+                Err(ApiError::Network { source }) if source.is_connect() && tried < self.bases.len() => {
+                    tried += 1
+                }
+                answer => {
+                    self.current.store(at, Ordering::Relaxed);
+                    return answer;
+                }
+            }
+        }
     }
 
     async fn send(&self, mut request: RequestBuilder, token: Option<&str>) -> Result<Reply, ApiError> {
@@ -255,35 +289,12 @@ impl Api {
         let reply =
             self.call("GET", &format!("/contact/version/{since}"), Some(token), &[]).await?.success()?;
         let version = reply.response().and_then(|response| response.get("contact_version")?.as_integer());
+        let more = reply.response().and_then(|response| response.get("more")?.as_integer()) == Some(1);
         Ok(Contacts {
+            more,
             version: version.ok_or_else(|| unreadable("contact_version", &reply))?,
             users: users(&reply)?,
         })
-    }
-
-    /// The groups this user is in, as `[[group]]`.
-    ///
-    /// # Errors
-    /// [`ApiError`].
-    pub async fn groups(&self, token: &str) -> Result<Reply, ApiError> {
-        self.call("GET", "/group", Some(token), &[]).await?.success()
-    }
-
-    /// The conversations of this user.
-    ///
-    /// # Errors
-    /// [`ApiError`].
-    pub async fn conversations(&self, token: &str) -> Result<Reply, ApiError> {
-        self.call("GET", "/conversation", Some(token), &[]).await?.success()
-    }
-
-    /// A page of history: `args` are `with` or `group`, and `before` and `limit` where wanted.
-    ///
-    /// # Errors
-    /// [`ApiError`].
-    pub async fn history(&self, token: &str, args: &[(&str, &str)]) -> Result<Vec<Delivery>, ApiError> {
-        let reply = self.call("GET", "/history", Some(token), args).await?.success()?;
-        Ok(incoming::deliveries(&reply.body))
     }
 }
 
@@ -300,12 +311,12 @@ fn node(reply: &Reply) -> Result<Node, ApiError> {
     read().ok_or_else(|| unreadable("server and port", reply))
 }
 
-fn users(reply: &Reply) -> Result<Vec<User>, ApiError> {
+pub(super) fn users(reply: &Reply) -> Result<Vec<User>, ApiError> {
     let users: Result<_, _> = reply.rows("user").map(|row| row.clone().try_into::<User>()).collect();
     users.map_err(|_| unreadable("[[user]] with id, name, phone and avatar", reply))
 }
 
-fn unreadable(expected: &'static str, reply: &Reply) -> ApiError {
+pub(super) fn unreadable(expected: &'static str, reply: &Reply) -> ApiError {
     let keys: Vec<&str> = reply.response().into_iter().flat_map(Table::keys).map(String::as_str).collect();
     ApiError::Unreadable {
         expected,

@@ -185,3 +185,17 @@ async fn the_last_handle_takes_the_connection_with_it() {
     drop(client);
     assert_eq!(peer.frame().await, None);
 }
+
+#[tokio::test]
+async fn what_no_server_would_take_is_refused_here() {
+    let node = Node::new().await;
+    let (connected, mut peer) = tokio::join!(Client::connect(node.options()), node.login("login"));
+    let (client, _events) = connected.unwrap();
+    let long = "x".repeat(65_536);
+    let refused = client.send(TO, &long, WantedAck::Stored).await;
+    assert_eq!(refused.map_err(|error| error.code()), Err(Some(Code::TooLong)));
+    let refused = client.request(Ask::AddContact { to: UserId(2), message: long }).await;
+    assert_eq!(refused.map_err(|error| error.code()), Err(Some(Code::TooLong)));
+    let _next = begin(&client, &["short"]).await;
+    assert_eq!(peer.entry().await["c"].as_str(), Some("short"), "nothing of them was written");
+}

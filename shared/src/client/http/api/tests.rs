@@ -6,7 +6,11 @@ use axum::{
 };
 
 use super::*;
-use crate::command::Code;
+use crate::{
+    command::Code,
+    ids::{Conversation, GroupId},
+    message::Target,
+};
 
 type Args = Vec<(String, String)>;
 
@@ -48,7 +52,10 @@ async fn a_login_is_read_and_its_token_is_not_printed() {
 async fn tokens_travel_as_cookies_and_arguments_where_they_belong() {
     let history = get(async |headers: HeaderMap, Query(args): Query<Args>| {
         assert_eq!(cookie(&headers), "token=t+/=");
-        assert_eq!(args, [("with".to_owned(), "3".to_owned())]);
+        assert_eq!(
+            args,
+            [("with", "3"), ("limit", "9")].map(|(key, value)| (key.to_owned(), value.to_owned()))
+        );
         "[[response]]\nstatus = 0\n[[m]]\nid = \"a\"\nc = \"x\"\nts = 5\nseq = 2\n[m.to]\nid = 3\n[m.from]\nid = 1\ndevice = \"d\"\n"
     });
     let user = get(async |axum::extract::Path(phone): axum::extract::Path<String>| match phone.as_str() {
@@ -71,13 +78,68 @@ async fn tokens_travel_as_cookies_and_arguments_where_they_belong() {
         .route("/server/failed", failed)
         .route("/offline", busy);
     let api = api(routes).await;
-    let page = api.history("t+/=", &[("with", "3")]).await.unwrap();
-    assert_eq!((page.len(), page[0].text()), (1, Some("x")));
+    let page = api.history("t+/=", Target::User(UserId(3)), None, 9).await.unwrap();
+    assert_eq!((page.rows.len(), page.rows[0].text(), page.more), (1, Some("x"), false));
     assert_eq!(api.user_by_phone("t", "+49 1").await.unwrap().unwrap().id, UserId(2));
     assert_eq!(api.user_by_phone("t", "9").await.unwrap(), None);
     assert_eq!(api.failed("t").await.unwrap(), Failed::Online);
     let error = api.offline("t").await.unwrap_err();
     assert!(matches!(error, ApiError::Refused { status: 503, retry_after: Some(7), .. }), "{error}");
+}
+
+#[tokio::test]
+async fn lists_are_read() {
+    let talks = get(async || {
+        "[[response]]\nstatus = 0\nmore = 1\n[[conversation]]\nconversation = \"dm:1:3\"\nuser = 3\nread = 0\nunread = 2\n\
+         kind = \"m\"\n[conversation.last]\nid = \"a\"\nc = \"x\"\nts = 5\nseq = 2\n[conversation.last.to]\nid = 3\n\
+         [conversation.last.from]\nid = 1\ndevice = \"d\"\n[[conversation]]\nconversation = \"g:9\"\nleft = 1\n"
+    });
+    let groups = get(async |Query(args): Query<Args>| {
+        assert_eq!(args, [("after".to_owned(), "8".to_owned())]);
+        "[[response]]\nstatus = 0\n[[group]]\nid = 9\nname = \"all\"\ncreator = 1\ncount = 2\n"
+    });
+    let group = get(
+        async || "[[response]]\nstatus = 0\n[[group]]\nid = 9\nname = \"all\"\ncreator = 1\ncount = 2\nmembers = [1, 3]\n[[user]]\nid = 3\n",
+    );
+    let requests = get(
+        async || "[[response]]\nstatus = 0\nmore = 1\n[[request]]\nid = 3\nname = \"c\"\nown = 1\nmessage = \"hi\"\nts = 5\n",
+    );
+    let blocked = get(async || "[[response]]\nstatus = 0\nmore = 0\n[[user]]\nid = 4\n");
+    let routes = Router::new().route("/contact/request", requests).route("/contact/blocked", blocked);
+    let asked = api(routes).await;
+    let page = asked.requests("t", None).await.unwrap();
+    assert_eq!(
+        (page.rows[0].user.id, page.rows[0].own, page.rows[0].ts, page.more),
+        (UserId(3), true, 5, true)
+    );
+    assert_eq!(asked.blocked("t", None).await.unwrap().rows[0].id, UserId(4));
+    let routes = Router::new().route("/conversation", talks).route("/group", groups).route("/group/9", group);
+    let api = api(routes).await;
+    let page = api.conversations("t", None).await.unwrap();
+    assert_eq!((page.rows.len(), page.more, page.rows[0].unread), (2, true, 2));
+    assert_eq!(page.rows[0].last.as_ref().unwrap().text(), Some("x"));
+    assert_eq!((page.rows[1].conversation, page.rows[1].left), (Conversation::Group(GroupId(9)), true));
+    let page = api.groups("t", Some(GroupId(8))).await.unwrap();
+    assert_eq!((page.rows[0].name.as_str(), page.more), ("all", false));
+    let (group, users) = api.group("t", GroupId(9)).await.unwrap();
+    assert_eq!((group.members, users[0].id), (vec![UserId(1), UserId(3)], UserId(3)));
+}
+
+#[tokio::test]
+async fn where_one_base_is_not_there_another_is_asked() {
+    let up =
+        api(Router::new().route("/user/id/2", get(async || "[[response]]\nstatus = 0\n[[user]]\nid = 2\n")))
+            .await;
+    let gone = {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        format!("http://{}", listener.local_addr().unwrap())
+    };
+    let both = Api::any([gone.as_str(), up.base()]);
+    assert_eq!(both.base(), gone);
+    assert_eq!(both.user_by_id("t", UserId(2)).await.unwrap().unwrap().id, UserId(2));
+    assert_eq!(both.base(), up.base(), "the next call goes there at once");
+    let nowhere = Api::any([gone.as_str(), gone.as_str()]).user_by_id("t", UserId(2)).await;
+    assert!(matches!(nowhere, Err(ApiError::Network { .. })), "{nowhere:?}");
 }
 
 trait With {
