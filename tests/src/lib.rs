@@ -11,6 +11,8 @@
 //! | [`flood`] | clients that write for as long as their socket takes it |
 //! | [`talk`] | two users who talk while other things happen |
 //! | [`tour`] | runs the shell blocks of the README |
+//! | [`shell`] | a person at a shell: login, send, tail |
+//! | [`terminal`] | a person at a terminal: a screen, a keyboard, a program |
 //! | [`socket`] | the same over WebSocket, in either dialect |
 //! | [`web`] | HTTP calls and their answers |
 //! | [`pattern`] | "equal, except where the expected text says `…`" |
@@ -22,8 +24,10 @@ pub mod flood;
 pub mod harness;
 pub mod pattern;
 pub mod people;
+pub mod shell;
 pub mod socket;
 pub mod talk;
+pub mod terminal;
 pub mod tour;
 pub mod web;
 pub mod wire;

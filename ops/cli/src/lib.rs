@@ -9,16 +9,20 @@
 //! | [`chaos`] | faults on a stack of its own, and the judgement |
 //! | [`admin`] | what operators do |
 //! | [`trace`] | one message's road through the system |
+//! | [`chat`] | for people and scripts: login, chat, send, tail |
+//! | [`password`] | a password from the terminal or from stdin |
 //! | [`record`] | `stack.toml` |
 //! | [`lock`], [`process`], [`stale`] | one supervisor a folder; processes that are not our children |
 
 pub mod admin;
 pub mod chaos;
+pub mod chat;
 pub mod doctor;
 pub mod down;
 pub mod load;
 pub mod lock;
 pub mod migrate;
+pub mod password;
 pub mod process;
 pub mod ready;
 pub mod record;

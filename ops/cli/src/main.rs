@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use shared::config::Start;
-use simple_im::{admin, chaos, doctor, down, load, migrate, ready, restart, trace, up};
+use simple_im::{admin, chaos, chat, doctor, down, load, migrate, ready, restart, trace, up};
 use workers::config::{DEFAULT, RULES};
 
 /// Runs and looks after simple-im.
@@ -37,6 +37,8 @@ enum Command {
     Trace(trace::Options),
     /// Drive a running stack with real clients; prints one JSON line of figures.
     Load(load::Options),
+    #[command(flatten)]
+    Chat(chat::Command),
     /// Inject faults into a stack of its own under load, and judge what came of it; prints one TOML ledger.
     Chaos(chaos::Options),
 }
@@ -64,6 +66,7 @@ fn block_on(command: Command) -> anyhow::Result<ExitCode> {
             Command::Admin(options) => admin::run(options).await,
             Command::Restart(options) => restart::run(options).await.map(|()| ExitCode::SUCCESS),
             Command::Trace(options) => trace::run(options).await,
+            Command::Chat(command) => Ok(chat::run(command).await),
             Command::Chaos(options) => chaos::run(options).await,
             Command::Doctor(options) => doctor::run(options).await,
             Command::Load(options) => {

@@ -8,7 +8,6 @@
 //! | [`desk`] | the connections, and the audit around each command |
 //! | [`users`], [`sessions`], [`nodes`], [`lanes`], [`dead`], [`retention`], [`restore`] | the commands |
 //! | [`tell`] | telling edges |
-//! | [`secret`] | a password from the terminal or from stdin |
 //! | [`table`] | rows for people |
 
 mod dead;
@@ -17,7 +16,6 @@ mod lanes;
 mod nodes;
 mod restore;
 mod retention;
-mod secret;
 mod sessions;
 mod table;
 mod tell;

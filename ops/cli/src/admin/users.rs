@@ -11,7 +11,8 @@ use workers::{
     },
 };
 
-use super::{desk::Desk, secret, table::Table, tell};
+use super::{desk::Desk, table::Table, tell};
+use crate::password;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -95,7 +96,8 @@ pub async fn run(desk: &Desk, command: Command) -> Result<()> {
         Command::ResetPassword { user } => {
             desk.audited("users reset-password", &user, async {
                 let user = find(desk, &user).await?.id;
-                let digest = operator::digest(&desk.config.account, secret::new_password()?.expose()).await?;
+                let digest =
+                    operator::digest(&desk.config.account, password::new_password()?.expose()).await?;
                 let ended = people::set_password(&desk.pool, user, &digest).await?;
                 let ended = end(desk, user, ended.context("the user is gone")?).await?;
                 Ok(format!("user {user} has another password: {ended}"))
@@ -127,7 +129,7 @@ async fn list(desk: &Desk, wanted: Wanted<'_>, limit: i64) -> Result<String> {
 async fn create(desk: &Desk, phone: &str, name: &str, avatar: &str) -> Result<String> {
     let user = NewUser { phone, name, avatar };
     user.check()?;
-    let digest = operator::digest(&desk.config.account, secret::new_password()?.expose()).await?;
+    let digest = operator::digest(&desk.config.account, password::new_password()?.expose()).await?;
     let id = operator::create(&desk.pool, user, &digest).await?;
     Ok(format!("user {id} is made"))
 }

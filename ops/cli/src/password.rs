@@ -11,20 +11,46 @@ use shared::config::Secret;
 const MOST: u64 = 4096;
 
 /// Asks for a new password.
+///
+/// # Errors
+/// Nothing was typed, or not twice the same.
 pub fn new_password() -> Result<Secret> {
-    let input = stdin();
-    if !input.is_terminal() {
-        return line(input.lock());
+    if !stdin().is_terminal() {
+        return line(stdin().lock());
     }
+    let (first, second) = hidden(|| Ok((ask("New password: ")?, ask("Once more: ")?)))?;
+    ensure!(first == second, "expected the same password twice, found two");
+    Ok(first)
+}
+
+/// Asks for a password that there is.
+///
+/// # Errors
+/// Nothing was typed.
+pub fn password() -> Result<Secret> {
+    if !stdin().is_terminal() {
+        return line(stdin().lock());
+    }
+    hidden(|| ask("Password: "))
+}
+
+/// Asks for something that may be seen.
+///
+/// # Errors
+/// Nothing was typed.
+pub fn asked(prompt: &str) -> Result<String> {
+    ask(prompt).map(|typed| typed.expose().to_owned())
+}
+
+fn hidden<T>(asking: impl FnOnce() -> Result<T>) -> Result<T> {
+    let input = stdin();
     let shown = termios::tcgetattr(&input).context("the terminal's settings")?;
     let mut hidden = shown.clone();
     hidden.local_flags.remove(LocalFlags::ECHO);
     termios::tcsetattr(&input, SetArg::TCSAFLUSH, &hidden).context("hiding what is typed")?;
-    let asked = ask("New password: ").and_then(|first| Ok((first, ask("Once more: ")?)));
+    let asked = asking();
     termios::tcsetattr(&input, SetArg::TCSAFLUSH, &shown).context("the terminal's settings")?;
-    let (first, second) = asked?;
-    ensure!(first == second, "expected the same password twice, found two");
-    Ok(first)
+    asked
 }
 
 fn ask(prompt: &str) -> Result<Secret> {
@@ -38,10 +64,10 @@ fn ask(prompt: &str) -> Result<Secret> {
 
 fn line(input: impl BufRead) -> Result<Secret> {
     let mut text = String::new();
-    std::io::Read::take(input, MOST).read_line(&mut text).context("reading the password")?;
+    std::io::Read::take(input, MOST).read_line(&mut text).context("reading stdin")?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     let text = text.strip_suffix('\r').unwrap_or(text);
-    ensure!(!text.is_empty(), "expected a password on stdin, found an empty line");
+    ensure!(!text.is_empty(), "expected an answer on stdin, found an empty line");
     Ok(Secret::new(text))
 }
 
