@@ -266,3 +266,26 @@ async fn a_worker_drains_although_a_node_hangs() {
     drop((talk.a, talk.b));
     system.finish().await;
 }
+
+/// It finds out by itself, and not only when PostgreSQL's word that its sessions have ended gets through: between the two
+/// may stand what takes bytes and passes none on, so that the network sees nothing wrong.
+#[tokio::test]
+async fn a_worker_that_hears_nothing_of_postgresql_knows_that_its_lanes_are_lost() {
+    let system = System::start_with(1, 2, Options { cuttable: true, ..Options::default() }).await;
+    let worker = &system.workers[1];
+    let shows = async |name: &str, limit: Duration, right: fn(f64) -> bool| {
+        eventually(limit, async || {
+            let found = worker.metric(name).await;
+            right(found).then_some(()).ok_or_else(|| format!("{name} is {found}"))
+        })
+        .await;
+    };
+    shows("im_worker_lane_owned", SOON, |lanes| lanes > 0.0).await;
+    system.way_of("w2", Store::Postgres, Way::Silent);
+    // As long as a statement may take, and some.
+    shows("im_worker_lane_losses_total", Duration::from_secs(10) + SOON, |lanes| lanes > 0.0).await;
+    shows("im_worker_lane_owned", SOON, |lanes| lanes == 0.0).await;
+    system.way_of("w2", Store::Postgres, Way::Open);
+    shows("im_worker_lane_owned", SOON, |lanes| lanes > 0.0).await;
+    system.finish().await;
+}

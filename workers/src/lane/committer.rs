@@ -248,12 +248,11 @@ impl Committer {
     }
 
     async fn balance(&mut self) -> Result<(), SessionEnd> {
-        let locks = ownership::read(self.session.client(), self.class).await.map_err(StoreError::from)?;
+        let locks = self.session.within(ownership::read(self.session.client(), self.class)).await?;
         let moves = locks.moves(self.shared.config.nats.lanes, self.offset);
         for lane in moves.take {
             let begun = Instant::now();
-            let taken = ownership::try_take(self.session.client(), self.class, lane).await;
-            if taken.map_err(StoreError::from)? {
+            if self.session.within(ownership::try_take(self.session.client(), self.class, lane)).await? {
                 self.pull(lane);
                 Metric::WorkerTakeoverSeconds.histogram(&[]).record(begun.elapsed());
                 tracing::info!(lane = lane.0, "lane taken");
@@ -311,7 +310,7 @@ impl Committer {
                 "pulling a lane broke off"
             );
         }
-        let locks = ownership::read(self.session.client(), self.class).await.map_err(StoreError::from)?;
+        let locks = self.session.within(ownership::read(self.session.client(), self.class)).await?;
         if locks.mine.contains(&lane) {
             self.pull(lane);
         } else {
@@ -335,7 +334,7 @@ impl Committer {
             );
         }
         for lane in going {
-            ownership::release(self.session.client(), self.class, *lane).await.map_err(StoreError::from)?;
+            self.session.within(ownership::release(self.session.client(), self.class, *lane)).await?;
             tracing::info!(lane = lane.0, "lane released");
         }
         self.shared.tell().await;
@@ -372,7 +371,7 @@ impl Committer {
     }
 
     async fn leave(&mut self) -> Result<(), SessionEnd> {
-        ownership::renounce(self.session.client(), self.class).await.map_err(StoreError::from)?;
+        self.session.within(ownership::renounce(self.session.client(), self.class)).await?;
         let held: Vec<Lane> = self.lanes.keys().copied().collect();
         self.release(&held).await
     }

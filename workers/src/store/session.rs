@@ -91,6 +91,19 @@ impl Session {
         self.busy.load(Ordering::Acquire) || self.client.is_closed()
     }
 
+    /// Waits for something asked of its client, for as long as a statement may take: where a proxy stands in between, the
+    /// network does not tell that nothing comes.
+    ///
+    /// # Errors
+    /// As [`Session::query`].
+    pub async fn within<T>(
+        &self,
+        work: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, StoreError> {
+        let done = tokio::time::timeout(Duration::from_secs(STATEMENT_SECONDS), work).await;
+        Ok(done.map_err(|_| StoreError::Hung { seconds: STATEMENT_SECONDS })??)
+    }
+
     /// The driver's client.
     pub fn client(&self) -> &Client {
         &self.client
