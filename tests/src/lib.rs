@@ -12,11 +12,13 @@
 //! | [`talk`] | two users who talk while other things happen |
 //! | [`tour`] | runs the shell blocks of the README |
 //! | [`socket`] | the same over WebSocket, in either dialect |
+//! | [`certificates`] | an authority of a test's own, and what it signs |
 //! | [`web`] | HTTP calls and their answers |
 //! | [`pattern`] | "equal, except where the expected text says `…`" |
 
 pub mod admin;
 pub mod away;
+pub mod certificates;
 pub mod document;
 pub mod flood;
 pub mod harness;

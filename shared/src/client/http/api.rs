@@ -11,6 +11,7 @@ use crate::{
     client::{Delivery, incoming},
     config::Secret,
     ids::UserId,
+    tls::{self, TlsError, Trust},
 };
 
 /// How long one call may take.
@@ -21,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Api {
     base: Arc<str>,
     http: reqwest::Client,
+    tls: Option<tls::Client>,
 }
 
 /// What a login gives.
@@ -98,11 +100,44 @@ pub struct Offline {
     pub reply: Reply,
 }
 
+fn trimmed(base: impl AsRef<str>) -> Arc<str> {
+    base.as_ref().trim_end_matches('/').into()
+}
+
+fn over(tls: Option<&tls::Client>) -> reqwest::Client {
+    match super::builder(tls).timeout(PATIENCE).build() {
+        Ok(client) => client,
+        Err(error) => {
+            unreachable!("nothing that is set here can fail, as every test of the API shows: {error}")
+        }
+    }
+}
+
 impl Api {
     /// `base`: `http://host:port`, with or without a slash at its end. A wrong one shows at the first call.
     pub fn new(base: impl AsRef<str>) -> Self {
-        let http = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build().unwrap_or_default();
-        Self { base: base.as_ref().trim_end_matches('/').into(), http }
+        Self { base: trimmed(base), http: over(None), tls: None }
+    }
+
+    /// The same for `https://host:port`, trusting whom `tls` says. [`crate::client::Options::of_login`] takes it over.
+    pub fn with_tls(base: impl AsRef<str>, tls: tls::Client) -> Self {
+        Self { base: trimmed(base), http: over(Some(&tls)), tls: Some(tls) }
+    }
+
+    /// [`Api::new`], or, where `base` begins with `https://`, [`Api::with_tls`] with this trust.
+    ///
+    /// # Errors
+    /// The certificates to trust cannot be used.
+    pub fn of(base: impl AsRef<str>, trust: &Trust) -> Result<Self, TlsError> {
+        Ok(match base.as_ref().starts_with("https://") {
+            true => Self::with_tls(base, tls::Client::new(trust)?),
+            false => Self::new(base),
+        })
+    }
+
+    /// Whom it trusts, where it speaks TLS.
+    pub fn tls(&self) -> Option<&tls::Client> {
+        self.tls.as_ref()
     }
 
     /// The base URL, without a slash at its end.
