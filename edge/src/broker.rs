@@ -5,7 +5,7 @@ use std::{io, sync::atomic::Ordering, time::Duration};
 use async_nats::{
     Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, ReconnectToServer, ServerAddr,
 };
-use shared::config::SecretUrl;
+use shared::nats::Door;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Broker {
     client: Client,
     link: watch::Receiver<Link>,
-    url: SecretUrl,
+    door: Door,
     name: String,
 }
 
@@ -45,13 +45,13 @@ const COMMANDS: usize = 256;
 const MESSAGES: usize = 4096;
 
 impl Broker {
-    /// Connects to `url`, at once or as soon as there is somebody there.
+    /// Connects through `door`, at once or as soon as there is somebody there.
     ///
     /// # Errors
-    /// The URL is not one.
-    pub async fn connect(url: &str, name: &str) -> Result<Self, async_nats::ConnectError> {
+    /// A certificate or key cannot be used.
+    pub async fn connect(door: Door, name: &str) -> Result<Self, async_nats::ConnectError> {
         let (told, link) = watch::channel(Link::default());
-        let client = options(name)
+        let client = options(&door, name)
             .retry_on_initial_connect()
             .max_reconnects(None)
             .reconnect_delay_callback(|tries| {
@@ -61,9 +61,9 @@ impl Broker {
                 told.send_modify(|link| link.note(&event));
                 async {}
             })
-            .connect(url)
+            .connect(door.server().clone())
             .await?;
-        Ok(Self { client, link, url: SecretUrl::new(url), name: name.to_owned() })
+        Ok(Self { client, link, door, name: name.to_owned() })
     }
 
     /// One further connection, to where this one leads. It is never made again, and what was sent over it reaches the
@@ -72,12 +72,17 @@ impl Broker {
     /// # Errors
     /// There is nobody, or the server does not want it.
     pub async fn once(&self) -> Result<Once, ConnectError> {
-        Once::connect(self.url.expose(), &format!("{} publisher", self.name)).await
+        Once::connect(&self.door, &format!("{} publisher", self.name)).await
     }
 
     /// The client itself.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Whether nobody logs in at this broker.
+    pub fn is_open(&self) -> bool {
+        self.door.is_open()
     }
 
     /// How the connection has fared, now and whenever that changes.
@@ -92,8 +97,8 @@ impl Broker {
     }
 }
 
-fn options(name: &str) -> ConnectOptions {
-    ConnectOptions::new()
+fn options(door: &Door, name: &str) -> ConnectOptions {
+    door.options()
         .name(name)
         .connection_timeout(Duration::from_secs(5))
         .ping_interval(Duration::from_secs(5))
@@ -113,16 +118,16 @@ pub struct Once {
 const NOWHERE: &str = "nats://127.0.0.1:0";
 
 impl Once {
-    async fn connect(url: &str, name: &str) -> Result<Self, ConnectError> {
+    async fn connect(door: &Door, name: &str) -> Result<Self, ConnectError> {
         let address = |url: &str| {
             url.parse::<ServerAddr>()
                 .map_err(|error: io::Error| ConnectError::with_source(ConnectErrorKind::ServerParse, error))
         };
-        let (server, nowhere) = (address(url)?, address(NOWHERE)?);
+        let (server, nowhere) = (door.server().clone(), address(NOWHERE)?);
         let lost = CancellationToken::new();
         let told = lost.clone();
         let servers = [server.clone(), nowhere.clone()];
-        let client = options(name)
+        let client = options(door, name)
             // One try after a loss, which is the fewest that can be asked for.
             .max_reconnects(1)
             .reconnect_to_server_callback(move |pool, _| {
@@ -175,7 +180,9 @@ impl Link {
                 self.dropped += 1;
                 tracing::warn!("messages from NATS were dropped: this node does not keep up");
             }
-            Event::ServerError(_) | Event::ClientError(_) => tracing::debug!(%event, "NATS"),
+            // A permission that is missing, above all.
+            Event::ServerError(_) => tracing::warn!(%event, "NATS refuses something"),
+            Event::ClientError(_) => tracing::debug!(%event, "NATS"),
             // The end of this process's own client.
             Event::Closed => self.up = false,
             Event::LameDuckMode | Event::Draining => tracing::info!(%event, "NATS"),
@@ -211,8 +218,8 @@ mod tests {
     #[tokio::test]
     async fn a_connection_made_once_is_not_made_again_and_what_it_held_reaches_nobody() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("nats://{}", listener.local_addr().unwrap());
-        let (once, socket) = tokio::join!(Once::connect(&url, "one"), greet(&listener));
+        let door = Door::of_url(&format!("nats://{}", listener.local_addr().unwrap())).unwrap();
+        let (once, socket) = tokio::join!(Once::connect(&door, "one"), greet(&listener));
         let once = once.unwrap();
         assert!(!once.is_lost());
         drop(socket);
@@ -226,7 +233,7 @@ mod tests {
         };
         tokio::time::timeout(Duration::from_secs(5), refused).await.expect("an end");
         // It can be counted on: whoever connects now is another.
-        let other = Once::connect(&url, "other");
+        let other = Once::connect(&door, "other");
         let (other, mut socket) = tokio::join!(other, greet(&listener));
         let other = other.unwrap();
         other.client().publish("c.d", "mine".into()).await.unwrap();

@@ -1,8 +1,10 @@
 //! The edge's configuration, typed. `default.toml` beside this file says what each key means.
 
+use async_nats::ConnectError;
 use serde::Deserialize;
 use shared::{
-    config::{Millis, Rule, Seconds, SecretUrl},
+    config::{Millis, Rule, Seconds, Secret, SecretUrl},
+    nats::{self, Door},
     telemetry::LogConfig,
     trace::{COLLECTOR, TraceConfig, is_collector},
 };
@@ -30,7 +32,12 @@ pub const RULES: &[Rule] = &[
         "origins as https://chat.example.com, http://localhost:5173, separated by commas",
     ),
     Rule::any("edge.ready_file"),
+    Rule::any("edge.published_on"),
     Rule::url("nats.url", &["nats", "tls"]),
+    Rule::secret("nats.password"),
+    Rule::any("nats.ca"),
+    Rule::any("nats.certificate"),
+    Rule::any("nats.key"),
     Rule::name("nats.prefix"),
     Rule::range("nats.lanes", 1, 1024),
     Rule::range("limits.frame_bytes", 1024, 1 << 20),
@@ -45,6 +52,11 @@ pub const RULES: &[Rule] = &[
     Rule::range("limits.unpublished", 1, 100_000),
     Rule::range("limits.write_seconds", 1, 3600),
     Rule::range("limits.http_body_bytes", 1024, 16 << 20),
+    Rule::any("tls.certificate"),
+    Rule::any("tls.key"),
+    Rule::range("tls.handshake_seconds", 1, 3600),
+    Rule::range("tls.handshakes", 1, 100_000),
+    Rule::range("tls.reload_seconds", 1, 86_400),
     Rule::range("publisher.batch_bytes", 1024, 900_000),
     Rule::range("publisher.queue_frames", 1, 1_000_000),
     Rule::range("publisher.in_flight", 1, 1024),
@@ -74,6 +86,7 @@ pub const RULES: &[Rule] = &[
 pub struct EdgeConfig {
     pub edge: Edge,
     pub nats: Nats,
+    pub tls: Tls,
     pub limits: Limits,
     pub publisher: Publisher,
     pub rpc: Rpc,
@@ -104,8 +117,34 @@ pub struct Edge {
 #[expect(missing_docs, reason = "default.toml explains each")]
 pub struct Nats {
     pub url: SecretUrl,
+    pub password: Secret,
+    pub ca: String,
+    pub certificate: String,
+    pub key: String,
     pub prefix: String,
     pub lanes: u16,
+}
+
+impl Nats {
+    /// The way there.
+    ///
+    /// # Errors
+    /// The settings are of no use.
+    pub fn door(&self) -> Result<Door, ConnectError> {
+        let Self { url, password, ca, certificate, key, .. } = self;
+        Door::new(nats::Settings { url, password, ca, certificate, key })
+    }
+}
+
+/// `[tls]`: encrypting the public ports.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "default.toml explains each")]
+pub struct Tls {
+    pub certificate: String,
+    pub key: String,
+    pub handshake_seconds: Seconds,
+    pub handshakes: usize,
+    pub reload_seconds: Seconds,
 }
 
 /// `[limits]`: what a client may do.

@@ -11,7 +11,7 @@ pub mod senders;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{StreamExt, stream::BoxStream};
 use metrics::Counter;
 use shared::{
     delivery::{self, Delivery, Push},
@@ -91,7 +91,7 @@ impl Deliver {
     /// Handles what comes on the node's subject until `shutdown`.
     pub async fn run(
         mut self,
-        mut subscription: async_nats::Subscriber,
+        mut subscription: BoxStream<'static, async_nats::Message>,
         broker: Broker,
         shutdown: CancellationToken,
     ) {

@@ -14,6 +14,7 @@
 //! | [`node`] | the node's name, heartbeat and directory epoch |
 //! | [`broker`] | the connection to NATS |
 //! | [`http`] | the HTTP API, answered by workers |
+//! | [`tls`] | encrypting the public ports; certificates read again when they change |
 //! | [`start`](mod@start), [`drain`] | putting a node together, and its ordered end |
 //! | [`websocket`] | the same sessions over WebSocket |
 //! | [`trace`] | what is remembered of messages that went by |
@@ -41,6 +42,7 @@ pub mod ready;
 pub mod registry;
 pub mod session;
 pub mod start;
+pub mod tls;
 pub mod trace;
 pub mod vital;
 pub mod websocket;

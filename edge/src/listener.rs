@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -24,7 +24,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{context::Context, session::connection};
+use crate::{
+    context::Context,
+    session::connection,
+    tls::{Port, Tls, wire::Secured},
+};
 
 /// After the kernel has said that it has no descriptor or memory left.
 const BREATHER: Duration = Duration::from_millis(100);
@@ -75,9 +79,10 @@ pub fn doors(context: &Arc<Context>) -> (Door, Arrivals) {
 }
 
 /// Accepts until `shutdown`; returns the connections still open. Capacity: `limits.connections`; one more is told so
-/// and closed.
+/// and closed. With `tls`, every connection begins with a handshake.
 pub async fn run(
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     mut arrivals: Arrivals,
     context: Arc<Context>,
     shutdown: CancellationToken,
@@ -121,8 +126,38 @@ pub async fn run(
             continue;
         }
         context.metrics.opened.increment(1);
-        connections.spawn(connection::run(stream, ip(peer), context.clone(), shutdown.clone(), open));
+        let (peer, context, shutdown) = (ip(peer), context.clone(), shutdown.clone());
+        match tls.clone() {
+            // A task of its own kind, so that connections without TLS carry nothing of it.
+            Some(tls) => connections.spawn(secured(stream, tls, peer, context, shutdown, open)),
+            None => connections.spawn(connection::run(stream, peer, context, shutdown, open)),
+        };
     }
+}
+
+async fn secured(
+    stream: TcpStream,
+    tls: Arc<Tls>,
+    peer: IpAddr,
+    context: Arc<Context>,
+    shutdown: CancellationToken,
+    open: Open,
+) {
+    // Boxed, so that nothing of the handshake stays with the session.
+    let shaking = async { tls.accept(stream, Port::Tcp, &unreadable()).await };
+    let Some(shaken) = shutdown.run_until_cancelled(Box::pin(shaking)).await else {
+        return context.metrics.closed("drain");
+    };
+    match shaken {
+        Ok(stream) => connection::run(Secured::new(*stream), peer, context, shutdown, open).await,
+        Err(refused) => context.metrics.closed(refused.closed()),
+    }
+}
+
+/// What a client is told that speaks without TLS.
+fn unreadable() -> Vec<u8> {
+    let reason = "expected a TLS handshake on this port, found none; connect with TLS";
+    refusal(&Refusal::new(Code::Malformed, reason))
 }
 
 /// Notes the end of a connection's task.
@@ -148,17 +183,21 @@ pub fn keepalive(stream: &TcpStream) -> io::Result<()> {
 }
 
 fn refuse(stream: &TcpStream) {
-    let (mut body, mut bytes) = (Vec::new(), Vec::new());
     let reason =
         "expected a node with room for one more connection, found this one full; try another, or later";
-    write::refusal(&Refusal::new(Code::Unavailable, reason), &mut body);
-    frame::write(Form::Text, &body, &mut bytes);
     // A new socket's send buffer is empty, so this fits; whoever has gone already does not need it.
-    stream.try_write(&bytes).ok();
+    stream.try_write(&refusal(&Refusal::new(Code::Unavailable, reason))).ok();
+}
+
+fn refusal(refusal: &Refusal) -> Vec<u8> {
+    let (mut body, mut bytes) = (Vec::new(), Vec::new());
+    write::refusal(refusal, &mut body);
+    frame::write(Form::Text, &body, &mut bytes);
+    bytes
 }
 
 /// The address alone, in its own family.
-pub fn ip(peer: SocketAddr) -> std::net::IpAddr {
+pub fn ip(peer: SocketAddr) -> IpAddr {
     peer.ip().to_canonical()
 }
 

@@ -17,7 +17,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let config: EdgeConfig = match Args::parse().start(DEFAULT, RULES) {
+    let config: EdgeConfig = match Args::parse().serve(DEFAULT, RULES, "edge.published_on") {
         Start::Run(config) => config,
         Start::Exit(code) => return code,
     };
@@ -34,12 +34,21 @@ async fn run(config: EdgeConfig) -> anyhow::Result<()> {
     telemetry::init_log(&config.log)?;
     telemetry::install(telemetry::Part::Edge)?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut hangup = signal(SignalKind::hangup())?;
     let running = edge::start(config, CancellationToken::new()).await?;
+    let reloads = async {
+        while hangup.recv().await.is_some() {
+            let tls = running.reload();
+            tracing::info!(tls, "SIGHUP: the certificate is read again, if there is one");
+        }
+        std::future::pending::<()>().await;
+    };
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         // An operator's word.
         () = running.drain.begun() => {}
+        () = reloads => {}
         // Not drained: sessions continue elsewhere sooner, and workers do not wait for confirmations meanwhile.
         task = running.ended_unasked() => {
             anyhow::bail!("expected the {task} task to run until the shutdown, found it ended; this process ends, to be started again")

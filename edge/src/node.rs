@@ -16,6 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures::FutureExt;
 use shared::{
     contract::Speaks,
     ids::{InvalidId, NodeId},
@@ -51,6 +52,8 @@ pub struct Pulse {
     pub port: u16,
     /// What the heartbeat decides.
     pub ready: Readiness,
+    /// Whether workers of contract 2 may be there, who hear another subject.
+    pub before: bool,
     /// How the connection to the broker fares.
     pub link: watch::Receiver<Link>,
     /// When this start of the node was, Unix seconds.
@@ -130,9 +133,16 @@ impl Pulse {
             speaks: Speaks::this(),
             started: self.started,
         };
-        let (began, subject) = (Instant::now(), self.subjects.heartbeat(&context.node));
-        let reply =
-            context.calls.once("heartbeat", subject, Bytes::from(rpc::to_vec(&beat)), lease / 2).await;
+        let (began, payload) = (Instant::now(), Bytes::from(rpc::to_vec(&beat)));
+        let mut subjects = vec![self.subjects.heartbeat(&context.node)];
+        if self.before {
+            subjects.push(self.subjects.heartbeat_before(&context.node));
+        }
+        let asked = subjects
+            .into_iter()
+            .map(|subject| context.calls.once("heartbeat", subject, payload.clone(), lease / 2).boxed());
+        // Workers of this contract answer on the first one alone.
+        let reply = futures::future::select_ok(asked).await.map(|(reply, _)| reply);
         let result = match reply {
             // This process stood still: who answered may have given it up since, and does not know that it is back.
             Ok(_) if began.elapsed() > lease => Err(CallError::TimedOut { call: "heartbeat", after: lease }),

@@ -2,11 +2,16 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use futures::future::{BoxFuture, FutureExt};
+use futures::{
+    StreamExt,
+    future::{BoxFuture, FutureExt},
+    stream::select,
+};
 use shared::{
     ids::{InvalidId, NodeId},
     subject::Subjects,
     telemetry,
+    tls::TlsError,
     trace::{self, export},
 };
 use socket2::SockRef;
@@ -26,6 +31,7 @@ use crate::{
     node::{self, Pulse, epoch::Epochs, peers, seen},
     publisher::sink::Stream,
     ready::Readiness,
+    tls::Tls,
     trace::Spans,
     vital::Vital,
     websocket::{self, WebSockets},
@@ -61,12 +67,15 @@ pub enum StartError {
     /// The node's name is no part of a node id.
     #[error("edge.name: {0}")]
     Name(#[from] InvalidId),
-    /// The broker's URL is not one.
-    #[error("nats.url: {0}")]
+    /// The broker's settings are of no use.
+    #[error("[nats] {0}")]
     Broker(#[from] async_nats::ConnectError),
     /// The node's own subject cannot be subscribed to.
     #[error("the node's subject: {0}")]
     Subscribe(#[from] async_nats::SubscribeError),
+    /// The certificate cannot be used.
+    #[error("[tls] {0}")]
+    Tls(#[from] TlsError),
     /// The file that tells where it listens cannot be written.
     #[error(transparent)]
     ReadyFile(io::Error),
@@ -119,6 +128,7 @@ pub struct Running {
     pub ready: Readiness,
     /// How it is asked to end.
     pub drain: Drain,
+    tls: Option<Arc<Tls>>,
     vital: Vital,
     join: JoinHandle<DrainOutcome>,
 }
@@ -127,6 +137,11 @@ impl Running {
     /// Until a task without which it cannot serve has ended before its shutdown; which. Whoever runs it is to end it.
     pub async fn ended_unasked(&self) -> &'static str {
         self.vital.ended().await
+    }
+
+    /// Reads the certificate again, if there is one; whether there is.
+    pub fn reload(&self) -> bool {
+        self.tls.as_ref().inspect(|tls| tls.reload_now()).is_some()
     }
 
     /// Until it has drained and ended, and what missed its deadline.
@@ -156,13 +171,18 @@ pub async fn start_on(
     shutdown: CancellationToken,
 ) -> Result<Running, StartError> {
     metric::limits(&config, http_limits(&config).connections);
+    let tls = Tls::new(&config.tls)?;
     let node = node::identity(&config.edge.name)?;
     let addresses = Addresses::of(&listeners)?;
     let (server, port) = advertised(&config.edge.advertise, addresses.tcp);
-    let broker = Broker::connect(config.nats.url.expose(), node.as_str()).await?;
+    let broker = Broker::connect(config.nats.door()?, node.as_str()).await?;
     let subjects = Subjects::new(&config.nats.prefix);
     // Subscribed before anyone hears of this node.
-    let subscription = broker.client().subscribe(subjects.node(&node)).await?;
+    let own = broker.client().subscribe(subjects.node(&node)).await?;
+    let subscription = match broker.is_open() {
+        true => select(own, broker.client().subscribe(subjects.node_before(&node)).await?).boxed(),
+        false => own.boxed(),
+    };
     let trace_subjects = subjects.clone();
     let vital = Vital::new(shutdown.clone());
     let ways: Ways =
@@ -187,6 +207,7 @@ pub async fn start_on(
         server,
         port,
         ready: ready.clone(),
+        before: broker.is_open(),
         link: broker.link(),
         started: trace::seconds(),
     };
@@ -194,7 +215,8 @@ pub async fn start_on(
     let (asked, heard, own, away) = (drain.clone(), drain.heard(), node.clone(), rest.clone());
     let http = HttpState::new(context.clone(), http_limits(&config), ready.clone())
         .behind(Proxies::parse(&config.edge.trusted_proxies).unwrap_or_default())
-        .with_origins(Origins::parse(&config.edge.origins).unwrap_or_default());
+        .over(tls.clone())
+        .with_origins(Origins::parse(&config.edge.origins).unwrap_or_default().over(tls.is_some()));
     let (door, arrivals) = listener::doors(&context);
     let (old, old_door, greeting) = (listeners.compat, door.clone(), config.edge.compat_greeting.clone());
     let (old_context, old_closing) = (context.clone(), closing.clone());
@@ -223,7 +245,7 @@ pub async fn start_on(
         }
     };
     let pulse = pulse.run(config.node.heartbeat_ms.get(), config.node.lease_ms.get(), farewell.clone());
-    let accept = listener::run(listeners.tcp, arrivals, context.clone(), closing.clone());
+    let accept = listener::run(listeners.tcp, tls.clone(), arrivals, context.clone(), closing.clone());
     let traced = context.clone();
     let trace = trace::answer(
         broker.client().clone(),
@@ -233,6 +255,13 @@ pub async fn start_on(
     );
     let spans = Spans::new(context.trace.clone(), node.to_string());
     let export = export::run(config.trace.clone(), ("edge", node.to_string()), spans, farewell.clone());
+    let (fresh, until) = (tls.clone(), rest.clone());
+    let fresh = async move {
+        match fresh {
+            Some(tls) => tls.keep_fresh(until).await,
+            None => until.cancelled().await,
+        }
+    };
     let tasks: [(_, BoxFuture<'static, ()>); _] = [
         ("heartbeat", pulse.boxed()),
         ("deliveries", deliver.boxed()),
@@ -244,6 +273,7 @@ pub async fn start_on(
         ("figures", figures.boxed()),
         ("trace", trace.boxed()),
         ("spans", export.boxed()),
+        ("certificate", fresh.boxed()),
     ];
     let watched = |(name, work)| (name, tokio::spawn(vital.clone().task(name, work)));
     let tasks = tasks.map(watched).into();
@@ -286,6 +316,7 @@ pub async fn start_on(
         metrics: addresses.metrics,
         ready,
         drain,
+        tls,
         vital,
         join,
     })

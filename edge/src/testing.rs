@@ -149,7 +149,13 @@ impl Node {
         let notes = context.notes.clone().run(calls, node, Duration::from_millis(20), notes_end.clone());
         Self {
             deliver: Deliver::new(context.clone()),
-            accepting: tokio::spawn(listener::run(listener, arrivals, context.clone(), closing.clone())),
+            accepting: tokio::spawn(listener::run(
+                listener,
+                None,
+                arrivals,
+                context.clone(),
+                closing.clone(),
+            )),
             notes: tokio::spawn(notes),
             context,
             address,

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [`Client`], [`Events`] | everything: one task keeps a session alive over lost connections and drained nodes |
 //! | [`http::Api`] | the HTTP calls |
-//! | [`Connection`] | one bare TCP connection, for tests and tools that want to see the frames |
+//! | [`Connection`] | one bare TCP or TLS connection, for tests and tools that want to see the frames |
+//! | [`tls::Client`](crate::tls::Client) | whom to trust, where a deployment has TLS |
 //!
 //! # A walk through it
 //!
@@ -106,6 +107,7 @@ mod options;
 mod outstanding;
 mod seen;
 mod session;
+mod stream;
 mod wire;
 
 pub use backoff::Backoff;

@@ -1,5 +1,8 @@
 //! Layered configuration: compiled-in default < file < environment (`IM_SECTION__KEY`) < command line (`--set`).
 //!
+//! A secret (`….password`, `….url`) may stand in a file: `password_file = "/run/secrets/x"` in place of `password`, and so
+//! `IM_NATS__PASSWORD_FILE`; it is read once, at the start.
+//!
 //! A binary's annotated default TOML is both its defaults and their documentation: it names every key there is and
 //! fixes its type. All mistakes of all layers are gathered and reported at once, each with key, value, source and what
 //! is allowed. A binary's `main` is:
@@ -12,6 +15,7 @@
 //! ```
 
 mod args;
+mod examples;
 mod in_force;
 mod layers;
 mod mistake;

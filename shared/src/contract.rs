@@ -13,7 +13,11 @@ use serde::{Deserialize, Serialize};
 /// |---|---|
 /// | 1 | what carries no number |
 /// | 2 | heartbeats and logins carry this number; a node's last heartbeat says that it is gone |
-pub const CONTRACT: u16 = 2;
+/// | 3 | a node's name is a token of its own in its subjects ([`crate::subject`]) |
+pub const CONTRACT: u16 = 3;
+
+/// Since when that is so.
+pub const NODE_TOKENS: u16 = 3;
 
 /// The oldest that this build understands.
 pub const OLDEST: u16 = 1;

@@ -11,6 +11,7 @@
 //! | [`command`] | the one table of requests, HTTP calls and refusal codes |
 //! | [`subject`] | the only place where a broker subject is written or parsed; the lane hash |
 //! | [`contract`] | which contract between edges and workers a build speaks |
+//! | [`nats`] | connecting to the broker: credentials, inboxes, TLS |
 //! | [`rpc`] | the calls that edges make and workers answer |
 //! | [`delivery`] | what travels on a node's subject |
 //! | [`control`] | what operators tell edges |
@@ -18,6 +19,7 @@
 //! | [`telemetry`] | logs, metric names, the metrics and health endpoint |
 //! | [`trace`] | the bounded trace: records, the ring, the question and its answer |
 //! | [`client`] | the Rust client library |
+//! | [`tls`] | certificates and keys from files, and whom a client trusts |
 //! | [`seeded`] | random histories for tests, each with a seed that replays it |
 
 pub mod client;
@@ -31,10 +33,12 @@ pub mod frame;
 pub mod ids;
 pub mod json;
 pub mod message;
+pub mod nats;
 mod numbers;
 pub mod original;
 pub mod rpc;
 pub mod seeded;
 pub mod subject;
 pub mod telemetry;
+pub mod tls;
 pub mod trace;

@@ -3,21 +3,30 @@
 //! | subject | from, to | carries |
 //! |---|---|---|
 //! | `im.in.<lane>.<kind>` | edge to JetStream to the lane's worker | accepted frames, counted, back to back; kind is `m`, `gm`, `r`, or `x` for a mixed batch |
-//! | `im.node.<node>` | worker to one edge, with a reply | deliveries ([`crate::delivery`]); the reply is the confirmation |
-//! | `im.hb.<node>` | edge to every worker, with a reply | heartbeat ([`crate::rpc::Heartbeat`]) |
+//! | `im.node.<name>.<start>` | worker to one edge, the node `<name>-<start>`, with a reply | deliveries ([`crate::delivery`]); the reply is the confirmation |
+//! | `im.hb.<name>.<start>` | edge to every worker, with a reply, and to edges that drain | heartbeat ([`crate::rpc::Heartbeat`]) |
 //! | `im.rpc.session.<call>` | edge to any worker, with a reply | numbers, connect, register, backlog, cursor, close |
 //! | `im.rpc.account.<call>` | edge to any worker, with a reply | HTTP calls that carry a password |
 //! | `im.rpc.api.<call>` | edge to any worker, with a reply | every other HTTP call |
-//! | `im.ctl.<node>`, `im.ctl.all` | operators to one edge, or every edge, with a reply | [`crate::control::Control`] |
+//! | `im.ctl.<name>.<start>`, `im.ctl.all` | operators to one edge, or every edge, with a reply | [`crate::control::Control`] |
 //! | `im.who` | edge to every worker, with a reply | nothing; the first to reply is one that does not hang |
 //! | `im.at.<worker>.<call>` | edge to that worker, with a reply | a call of `im.rpc` that another worker has not answered |
 //! | `im.lanes` | worker to every worker | nothing: lanes have been let go, or one more shares them |
 //! | `im.trace` | `simple-im trace` to every process, with a reply | which records of the trace are wanted ([`crate::trace`]) |
 //! | `im.dead` | worker to JetStream | frames set aside, with the reason |
 //!
-//! `im` is the configured prefix; a test has its own.
+//! `im` is the configured prefix; a test has its own. Who may say and hear what: [`permissions`].
+//!
+//! Up to contract 2 a node was one token: `im.node.<node>`, `im.hb.<node>`. Such processes log in nowhere, so what is said
+//! and heard for their sake ([`Subjects::node_before`], [`Subjects::heartbeat_before`]) is so only at a broker without
+//! users.
 
-use crate::ids::{Conversation, NodeId, UserId};
+pub mod permissions;
+
+use crate::{
+    contract::{NODE_TOKENS, Speaks},
+    ids::{Conversation, NodeId, UserId},
+};
 
 /// Writes every name under one prefix.
 #[derive(Debug, Clone)]
@@ -53,25 +62,51 @@ impl Subjects {
 
     /// A node's own subject.
     pub fn node(&self, node: &NodeId) -> String {
+        format!("{}.node.{}", self.prefix, tokens(node))
+    }
+
+    /// The same as contract 2 knows it.
+    pub fn node_before(&self, node: &NodeId) -> String {
         format!("{}.node.{node}", self.prefix)
+    }
+
+    /// Where a node that speaks this hears its deliveries.
+    pub fn node_of(&self, node: &NodeId, speaks: &Speaks) -> String {
+        if speaks.contract < NODE_TOKENS { self.node_before(node) } else { self.node(node) }
     }
 
     /// A node's heartbeat.
     pub fn heartbeat(&self, node: &NodeId) -> String {
+        format!("{}.hb.{}", self.prefix, tokens(node))
+    }
+
+    /// The same as contract 2 knows it.
+    pub fn heartbeat_before(&self, node: &NodeId) -> String {
         format!("{}.hb.{node}", self.prefix)
     }
 
-    /// Every node's heartbeat.
+    /// Every node's heartbeat, in either form: one that speaks both sends both, and [`Self::is_beat_of`] holds for one.
     pub fn heartbeats(&self) -> String {
-        format!("{}.hb.*", self.prefix)
+        format!("{}.hb.>", self.prefix)
+    }
+
+    /// Whether this is the subject of the heartbeats that count, of a node that speaks this.
+    pub fn is_beat_of(&self, subject: &str, node: &NodeId, speaks: &Speaks) -> bool {
+        let before = speaks.contract < NODE_TOKENS;
+        subject == if before { self.heartbeat_before(node) } else { self.heartbeat(node) }
+    }
+
+    /// Whether it is the form for processes of before, by a node that sends the other too.
+    pub fn is_spare_beat_of(&self, subject: &str, node: &NodeId, speaks: &Speaks) -> bool {
+        speaks.contract >= NODE_TOKENS && subject == self.heartbeat_before(node)
     }
 
     /// Where operators tell one node what to do.
     pub fn control(&self, node: &NodeId) -> String {
-        format!("{}.ctl.{node}", self.prefix)
+        format!("{}.ctl.{}", self.prefix, tokens(node))
     }
 
-    /// Where they tell every node. No node is called so: every node's id ends in digits of its start.
+    /// Where they tell every node. No node's is one token.
     pub fn control_all(&self) -> String {
         format!("{}.ctl.all", self.prefix)
     }
@@ -142,6 +177,15 @@ impl Subjects {
     /// A lane's durable consumer.
     pub fn consumer(&self, lane: Lane) -> String {
         format!("lane-{}", lane.0)
+    }
+}
+
+/// `e1.5f3a9c02` for the node `e1-5f3a9c02`: its name is a token of its own, so that the broker's permissions can tell one
+/// edge from another.
+fn tokens(node: &NodeId) -> String {
+    match node.as_str().rsplit_once('-') {
+        Some((name, start)) => format!("{name}.{start}"),
+        None => format!("{node}.0"),
     }
 }
 
@@ -216,6 +260,34 @@ mod tests {
         for lane in direct.into_iter().chain(groups) {
             assert!((850..1_150).contains(&lane), "{direct:?} {groups:?}");
         }
+    }
+
+    #[test]
+    fn a_node_s_name_is_a_token_of_its_own() {
+        let (subjects, node) = (Subjects::new("im"), NodeId::new("e-1-5f3a9c02").unwrap());
+        assert_eq!(subjects.node(&node), "im.node.e-1.5f3a9c02");
+        assert_eq!(subjects.heartbeat(&node), "im.hb.e-1.5f3a9c02");
+        assert_eq!(subjects.control(&node), "im.ctl.e-1.5f3a9c02");
+    }
+
+    #[test]
+    fn processes_of_before_are_spoken_to_as_they_know_it_and_a_beat_counts_once() {
+        let (subjects, node) = (Subjects::new("im"), NodeId::new("e1-0a").unwrap());
+        let (before, now) = (Speaks { contract: 2, ..Speaks::this() }, Speaks::this());
+        assert_eq!(subjects.node_of(&node, &before), "im.node.e1-0a");
+        assert_eq!(subjects.node_of(&node, &now), "im.node.e1.0a");
+        for (subject, speaks, counts) in [
+            ("im.hb.e1-0a", &before, true),
+            ("im.hb.e1.0a", &before, false),
+            ("im.hb.e1-0a", &now, false),
+            ("im.hb.e1.0a", &now, true),
+            ("im.hb.e2.0a", &now, false),
+        ] {
+            assert_eq!(subjects.is_beat_of(subject, &node, speaks), counts, "{subject} {speaks:?}");
+        }
+        assert!(subjects.is_spare_beat_of("im.hb.e1-0a", &node, &now));
+        assert!(!subjects.is_spare_beat_of("im.hb.e2-0a", &node, &now));
+        assert!(!subjects.is_spare_beat_of("im.hb.e1-0a", &node, &before));
     }
 
     #[test]

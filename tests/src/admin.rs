@@ -52,6 +52,7 @@ impl System {
             .arg("admin")
             .args(arguments)
             .envs(self.workers[0].settings().iter().map(|(key, value)| (key, value)))
+            .envs(self.as_admin())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -14,11 +14,13 @@
 //! | [`shell`] | a person at a shell: login, send, tail |
 //! | [`terminal`] | a person at a terminal: a screen, a keyboard, a program |
 //! | [`socket`] | the same over WebSocket, in either dialect |
+//! | [`certificates`] | an authority of a test's own, and what it signs |
 //! | [`web`] | HTTP calls and their answers |
 //! | [`pattern`] | "equal, except where the expected text says `…`" |
 
 pub mod admin;
 pub mod away;
+pub mod certificates;
 pub mod document;
 pub mod flood;
 pub mod harness;

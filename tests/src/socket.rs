@@ -1,9 +1,15 @@
 //! A raw WebSocket connection: messages out, entries in, compared with the TOML that a test expects, whichever dialect.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use futures::{SinkExt, StreamExt};
-use tokio::{net::TcpStream, time::timeout};
+use shared::tls;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{Error, Message, client::IntoClientRequest, protocol::frame::coding::CloseCode},
@@ -25,10 +31,15 @@ pub enum Tongue {
     Json,
 }
 
+/// The bytes below, encrypted or not.
+trait Bytes: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug> Bytes for T {}
+
 /// One connection.
 #[derive(Debug)]
 pub struct Socket {
-    stream: WebSocketStream<TcpStream>,
+    stream: WebSocketStream<Box<dyn Bytes>>,
     tongue: Tongue,
     waiting: VecDeque<Table>,
 }
@@ -52,10 +63,34 @@ impl Socket {
     /// # Errors
     /// The status of a refused upgrade.
     pub async fn connect(http: &str, tongue: Tongue, headers: &[(&'static str, &str)]) -> Result<Self, u16> {
-        let host = http.strip_prefix("http://").expect("tests have no TLS here");
-        let stream =
-            TcpStream::connect(host).await.unwrap_or_else(|e| panic!("cannot connect to {host}: {e}"));
-        stream.set_nodelay(true).expect("a fresh socket takes options");
+        Self::connect_over(http, None, tongue, headers).await
+    }
+
+    /// The same to `https://…`, trusting whom `tls` says.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    ///
+    /// # Panics
+    /// When there is no TLS with it.
+    pub async fn connect_over(
+        http: &str,
+        tls: Option<&tls::Client>,
+        tongue: Tongue,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, u16> {
+        let (scheme, host) = http.split_once("://").expect("a base has a scheme");
+        let tcp = TcpStream::connect(host).await.unwrap_or_else(|e| panic!("cannot connect to {host}: {e}"));
+        tcp.set_nodelay(true).expect("a fresh socket takes options");
+        let stream: Box<dyn Bytes> = match tls {
+            Some(tls) => {
+                assert_eq!(scheme, "https");
+                let connector = TlsConnector::from(Arc::new(tls.config(&[b"http/1.1"])));
+                let name = "localhost".try_into().expect("it is a name");
+                Box::new(connector.connect(name, tcp).await.expect("TLS"))
+            }
+            None => Box::new(tcp),
+        };
         let mut request = format!("ws://{host}/ws").into_client_request().expect("it is a URL");
         if tongue == Tongue::Json {
             request.headers_mut().insert("sec-websocket-protocol", "simple-im.json".parse().expect("plain"));

@@ -3,6 +3,7 @@
 use std::{net::IpAddr, sync::OnceLock};
 
 use reqwest::{Client, Method, header};
+use shared::client::http::builder;
 use toml::{Table, Value};
 
 use crate::pattern::{self, difference};
@@ -113,10 +114,10 @@ impl Call {
     pub async fn try_send(self) -> Result<Reply, String> {
         static CLIENT: OnceLock<Client> = OnceLock::new();
         // No connection is kept: under `cargo test` each test has a runtime of its own.
-        let make = |from| Client::builder().pool_max_idle_per_host(0).local_address(from).build();
+        let make = |from| builder(None).pool_max_idle_per_host(0).local_address(from).build();
         let client = match self.from {
-            Some(_) => &make(self.from).expect("a client without TLS can be made"),
-            None => CLIENT.get_or_init(|| make(None).expect("a client without TLS can be made")),
+            Some(_) => &make(self.from).expect("a client can be made"),
+            None => CLIENT.get_or_init(|| make(None).expect("a client can be made")),
         };
         let what = format!("{} {}", self.method, self.url);
         let mut request = client.request(self.method, &self.url);

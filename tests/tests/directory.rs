@@ -61,7 +61,15 @@ impl Desk {
         let node = NodeId::new(node).unwrap();
         self.directory.register(&node, sessions, Some(&epoch)).await.unwrap();
         let server = "127.0.0.1".to_owned();
-        self.live.lock().unwrap().push(NodeInfo { node, server, port: 1, sessions: 1, draining: false });
+        let speaks = shared::contract::Speaks::this();
+        self.live.lock().unwrap().push(NodeInfo {
+            node,
+            server,
+            port: 1,
+            sessions: 1,
+            draining: false,
+            speaks,
+        });
         self.believed().await;
     }
 

@@ -19,8 +19,7 @@ use tests::harness::{SOON, eventually, process::Process, servers::binary};
 use tokio::process::{Child, Command};
 
 /// What a private stack on one machine cannot have, and need not.
-const PRIVATE: [&str; 6] =
-    ["nats.auth", "nats.replicas", "nats.sync_interval", "nats.tls", "postgres.standby", "redis.auth"];
+const PRIVATE: [&str; 4] = ["nats.replicas", "nats.sync_interval", "nats.tls", "postgres.standby"];
 
 async fn simple_im(arguments: &[&str]) -> Output {
     let mut command = Command::new(binary("simple-im").unwrap());
@@ -150,6 +149,7 @@ impl Wrong {
             let mut settings = vec![
                 (format!("IM_{prefix}__NAME"), name.to_owned()),
                 (format!("IM_{prefix}__METRICS"), "127.0.0.1:0".to_owned()),
+                (format!("IM_{prefix}__PUBLISHED_ON"), "127.0.0.1".to_owned()),
                 (format!("IM_{prefix}__READY_FILE"), ready.display().to_string()),
                 ("IM_NATS__URL".to_owned(), nats.url()),
             ];

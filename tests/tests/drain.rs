@@ -42,7 +42,8 @@ fn edges(settings: &[(&'static str, &str)]) -> Options {
 /// The HTTP status of an edge's `/readyz`.
 async fn readyz(system: &System, edge: usize) -> u16 {
     let url = format!("http://{}/readyz", system.edge(edge).metrics);
-    reqwest::get(url).await.map_or(0, |reply| reply.status().as_u16())
+    let client = shared::client::http::builder(None).build().unwrap();
+    client.get(url).send().await.map_or(0, |reply| reply.status().as_u16())
 }
 
 #[tokio::test]

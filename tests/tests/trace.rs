@@ -22,7 +22,7 @@ async fn trace(system: &System, arguments: &[&str]) -> Output {
     command
         .arg("trace")
         .args(arguments)
-        .env("IM_NATS__URL", &servers.nats)
+        .env("IM_NATS__URL", system.broker.as_ref().map_or(servers.nats, |broker| broker.url()))
         .env("IM_NATS__PREFIX", name)
         .env("IM_NATS__LANES", system.stores.lanes.to_string())
         .env("IM_POSTGRES__URL", &servers.postgres)

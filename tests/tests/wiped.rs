@@ -58,7 +58,7 @@ impl Broker {
             ..Options::default()
         };
         let mut system = System::start_with(2, 2, options).await;
-        system.stores.nats = async_nats::connect(url).await.unwrap();
+        system.stores.nats = shared::nats::connect(&url).await.unwrap();
         system
     }
 }

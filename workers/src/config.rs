@@ -1,8 +1,10 @@
 //! The worker's configuration, typed. `default.toml` beside this file says what each key means.
 
+use async_nats::ConnectError;
 use serde::Deserialize;
 use shared::{
-    config::{Millis, Rule, Seconds, SecretUrl},
+    config::{Millis, Rule, Seconds, Secret, SecretUrl},
+    nats::{self, Door},
     telemetry::LogConfig,
     trace::{COLLECTOR, TraceConfig, is_collector},
 };
@@ -22,17 +24,30 @@ pub const RULES: &[Rule] = &[
     Rule::range("worker.node_dead_ms", 10, 60_000),
     Rule::range("worker.drain_seconds", 1, 3600),
     Rule::any("worker.ready_file"),
+    Rule::any("worker.published_on"),
     Rule::url("nats.url", &["nats", "tls"]),
+    Rule::secret("nats.password"),
+    Rule::any("nats.ca"),
+    Rule::any("nats.certificate"),
+    Rule::any("nats.key"),
     Rule::name("nats.prefix"),
     Rule::range("nats.lanes", 1, 1024),
     Rule::range("nats.stream_bytes", 1 << 20, 1 << 40),
     Rule::range("nats.ack_wait_seconds", 60, 86_400),
     Rule::url("postgres.url", &["postgres", "postgresql"]),
+    Rule::secret("postgres.password"),
+    Rule::any("postgres.ca"),
+    Rule::any("postgres.certificate"),
+    Rule::any("postgres.key"),
     Rule::text("postgres.schema", is_schema, "1 to 63 of a-z, 0-9 and _, not beginning with a digit"),
     Rule::range("postgres.pool", 1, 1000),
     Rule::range("postgres.connect_seconds", 1, 60),
     Rule::range("postgres.hung_seconds", 1, 60),
     Rule::url("redis.url", &["redis", "rediss", "unix"]),
+    Rule::secret("redis.password"),
+    Rule::any("redis.ca"),
+    Rule::any("redis.certificate"),
+    Rule::any("redis.key"),
     Rule::text("redis.prefix", is_key_prefix, "up to 40 of a-z, A-Z, 0-9, -, _ and :"),
     Rule::range("redis.timeout_ms", 10, 10_000),
     Rule::range("redis.offline_days", 1, 365),
@@ -92,10 +107,25 @@ pub struct Worker {
 #[expect(missing_docs, reason = "default.toml explains each")]
 pub struct Nats {
     pub url: SecretUrl,
+    pub password: Secret,
+    pub ca: String,
+    pub certificate: String,
+    pub key: String,
     pub prefix: String,
     pub lanes: u16,
     pub stream_bytes: i64,
     pub ack_wait_seconds: Seconds,
+}
+
+impl Nats {
+    /// The way there.
+    ///
+    /// # Errors
+    /// The settings are of no use.
+    pub fn door(&self) -> Result<Door, ConnectError> {
+        let Self { url, password, ca, certificate, key, .. } = self;
+        Door::new(nats::Settings { url, password, ca, certificate, key })
+    }
 }
 
 /// `[postgres]`: the truth.
@@ -103,6 +133,10 @@ pub struct Nats {
 #[expect(missing_docs, reason = "default.toml explains each")]
 pub struct Postgres {
     pub url: SecretUrl,
+    pub password: Secret,
+    pub ca: String,
+    pub certificate: String,
+    pub key: String,
     pub schema: String,
     pub pool: u32,
     pub connect_seconds: Seconds,
@@ -114,6 +148,10 @@ pub struct Postgres {
 #[expect(missing_docs, reason = "default.toml explains each")]
 pub struct Redis {
     pub url: SecretUrl,
+    pub password: Secret,
+    pub ca: String,
+    pub certificate: String,
+    pub key: String,
     pub prefix: String,
     pub timeout_ms: Millis,
     pub offline_days: u64,

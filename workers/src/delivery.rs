@@ -173,7 +173,8 @@ impl Deliveries {
         accepted: Option<Moment>,
     ) -> Result<Sent, PublishError> {
         let sent = broken.sent.entry(node.clone()).or_default();
-        let (subject, losses) = (self.inner.subjects.node(node), *self.inner.losses.borrow());
+        let subject = self.inner.subjects.node_of(node, &self.inner.nodes.speaks(node));
+        let losses = *self.inner.losses.borrow();
         let mut replies = Vec::with_capacity(batches.len());
         for batch in batches {
             *sent += 1;

@@ -17,7 +17,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let config: WorkerConfig = match Args::parse().start(DEFAULT, RULES) {
+    let config: WorkerConfig = match Args::parse().serve(DEFAULT, RULES, "worker.published_on") {
         Start::Run(config) => config,
         Start::Exit(code) => return code,
     };

@@ -39,6 +39,7 @@ pub struct NodeInfo {
     pub port: u16,
     pub sessions: u64,
     pub draining: bool,
+    pub speaks: Speaks,
 }
 
 /// Ticks in a node's dead time.
@@ -117,6 +118,11 @@ impl Nodes {
         state.known.get(node).is_some_and(|node| self.alive(&state, node))
     }
 
+    /// Which contract this node speaks, as far as it has been heard of; else this build's own.
+    pub fn speaks(&self, node: &NodeId) -> Speaks {
+        self.state().known.get(node).map_or_else(Speaks::this, |node| node.info.speaks.clone())
+    }
+
     /// Waits until this node is dead; at once when it is.
     pub async fn until_dead(&self, node: &NodeId) {
         let mut ticked = self.ticked.subscribe();
@@ -157,6 +163,7 @@ impl Nodes {
             port: beat.port,
             sessions: beat.sessions,
             draining: beat.draining,
+            speaks: beat.speaks.clone(),
         };
         let before = state.known.get(&beat.node);
         // A broadcast goes to those that are known: whoever is first heard of later may have been passed by.
@@ -260,6 +267,15 @@ impl Nodes {
                 tracing::warn!(subject = %message.subject, "a heartbeat that cannot be read");
                 continue;
             };
+            // Who may say it is decided by the subject: an edge must not speak for another one.
+            let subject = message.subject.as_str();
+            if subjects.is_spare_beat_of(subject, &beat.node, &beat.speaks) {
+                continue;
+            }
+            if !subjects.is_beat_of(subject, &beat.node, &beat.speaks) {
+                tracing::warn!(subject = %message.subject, node = %beat.node, "a heartbeat of another node");
+                continue;
+            }
             self.heard(&beat);
             if let Some(reply) = message.reply
                 && !shutdown.is_cancelled()

@@ -158,7 +158,7 @@ async fn start(
     nats_up.met();
 
     let nodes = Nodes::new(config.worker.node_dead_ms.get());
-    let directory = Directory::new(&config).context("[redis] url")?;
+    let directory = Directory::new(&config).context("[redis]")?;
     let confirmations = Confirmations::open(nats.clone()).await?;
     let deliveries = Deliveries::new(
         confirmations,
@@ -272,7 +272,9 @@ async fn connect(
     lost: watch::Sender<u64>,
 ) -> anyhow::Result<async_nats::Client> {
     let connected = readiness.condition("broker");
-    let options = async_nats::ConnectOptions::new()
+    let door = config.nats.door().context("[nats]")?;
+    let options = door
+        .options()
         .name(format!("worker {}", config.worker.name))
         .retry_on_initial_connect()
         .max_reconnects(None)
@@ -295,5 +297,5 @@ async fn connect(
                 }
             }
         });
-    Ok(options.connect(config.nats.url.expose()).await?)
+    Ok(options.connect(door.server().clone()).await?)
 }

@@ -16,10 +16,12 @@ use axum::{
 use shared::telemetry::Metric;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, Sleep},
 };
+
+use crate::tls::{Tls, http::Stream};
 
 /// The limits of the HTTP side.
 #[derive(Debug, Clone)]
@@ -53,13 +55,14 @@ pub struct Bounded {
     listener: TcpListener,
     permits: Arc<Semaphore>,
     idle: Duration,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Bounded {
-    /// Takes connections from `listener` within `limits`.
-    pub fn new(listener: TcpListener, limits: &Limits) -> Self {
+    /// Takes connections from `listener` within `limits`, over TLS if there is one.
+    pub fn new(listener: TcpListener, limits: &Limits, tls: Option<Arc<Tls>>) -> Self {
         let permits = Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { listener, permits, idle: limits.idle }
+        Self { listener, permits, idle: limits.idle, tls }
     }
 }
 
@@ -80,6 +83,7 @@ impl Listener for Bounded {
         }
         let place = Place::new(permit);
         let deadline = Box::pin(tokio::time::sleep(self.idle));
+        let stream = Stream::new(stream, self.tls.as_ref());
         (Guarded { stream, idle: self.idle, deadline, _place: place }, peer)
     }
 
@@ -100,7 +104,7 @@ impl Connected<IncomingStream<'_, Bounded>> for Peer {
 
 /// A connection that gives its place back when it ends, and ends when nothing happens on it.
 pub struct Guarded {
-    stream: TcpStream,
+    stream: Stream,
     idle: Duration,
     deadline: Pin<Box<Sleep>>,
     _place: Place,
@@ -118,7 +122,7 @@ impl Place {
 
 impl Guarded {
     /// The connection alone: it is none of HTTP's any more.
-    pub fn into_inner(self) -> TcpStream {
+    pub fn into_inner(self) -> Stream {
         self.stream
     }
 

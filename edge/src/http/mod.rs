@@ -54,7 +54,7 @@ use self::{
     origin::Origins,
     peer::Proxies,
 };
-use crate::ready::Readiness;
+use crate::{ready::Readiness, tls::Tls};
 
 /// What the HTTP side needs. Cheap to clone.
 #[derive(Clone)]
@@ -69,6 +69,8 @@ pub struct HttpState {
     pub origins: Origins,
     /// What `/readyz` tells.
     pub ready: Readiness,
+    /// What connections are encrypted by, if anything.
+    pub tls: Option<Arc<Tls>>,
     /// Routes beside the table's (`GET /ws`, the web page): merged in as they are.
     pub extra: Router,
 }
@@ -82,6 +84,7 @@ impl HttpState {
             proxies: Proxies::default(),
             origins: Origins::default(),
             ready,
+            tls: None,
             extra: Router::new(),
         }
     }
@@ -100,6 +103,13 @@ impl HttpState {
         self
     }
 
+    /// Over TLS, if there is one.
+    #[must_use]
+    pub fn over(mut self, tls: Option<Arc<Tls>>) -> Self {
+        self.tls = tls;
+        self
+    }
+
     /// With more routes; their paths must differ from the table's.
     #[must_use]
     pub fn with_routes(mut self, routes: Router) -> Self {
@@ -111,7 +121,7 @@ impl HttpState {
 /// Serves until `shutdown`, then lets calls under way finish for as long as the limits say.
 pub async fn serve(listener: TcpListener, state: HttpState, shutdown: CancellationToken) {
     let drain = state.limits.drain;
-    let listener = Bounded::new(listener, &state.limits);
+    let listener = Bounded::new(listener, &state.limits, state.tls.clone());
     let service = router(state).into_make_service_with_connect_info::<Peer>();
     let served = axum::serve(listener, service).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     let deadline = async {
@@ -166,7 +176,7 @@ async fn answer(call: &'static Call, state: HttpState, peer: Peer, request: Requ
     if request.method() == Method::HEAD && call.method == "GET" {
         return body::failure(format, &no_method(&Method::HEAD, call.path));
     }
-    let secure = state.proxies.says_secure(peer.0, request.headers());
+    let secure = state.tls.is_some() || state.proxies.says_secure(peer.0, request.headers());
     let by_cookie = match ByCookie::of(request.headers(), &state.origins, secure) {
         Ok(by_cookie) => by_cookie,
         Err(failure) => return body::failure(format, &failure),

@@ -13,7 +13,11 @@ use super::{backend::Failure, input};
 
 /// Origins that count as ours beside the node's own host; cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Origins(Arc<[String]>);
+pub struct Origins {
+    listed: Arc<[String]>,
+    /// The node's own pages come over TLS alone.
+    secure: bool,
+}
 
 impl Origins {
     /// Reads `origins`: `https://chat.example.com, http://localhost:5173`; empty: none.
@@ -26,7 +30,14 @@ impl Origins {
                 plain.then(|| entry.to_ascii_lowercase())
             })
             .collect();
-        Some(Self(origins?.into()))
+        Some(Self { listed: origins?.into(), secure: false })
+    }
+
+    /// With pages of this node over TLS alone, if it has it: who stands between could serve one without.
+    #[must_use]
+    pub fn over(mut self, tls: bool) -> Self {
+        self.secure = tls;
+        self
     }
 
     /// Lets through what has no `Origin` (no browser's, or its own page's reading), one of this request's own host, and
@@ -42,9 +53,9 @@ impl Origins {
             headers.get(HOST).map(|host| String::from_utf8_lossy(host.as_bytes()).to_ascii_lowercase());
         let own = parts(&origin).zip(host.as_deref()).is_some_and(|((port, authority), host)| {
             let plain = |authority: &str| authority.strip_suffix(port).unwrap_or(authority).to_owned();
-            plain(authority) == plain(host)
+            plain(authority) == plain(host) && (!self.secure || port == ":443")
         });
-        if found.next().is_none() && (own || self.0.contains(&origin)) {
+        if found.next().is_none() && (own || self.listed.contains(&origin)) {
             return Ok(());
         }
         Err(Failure::new(
@@ -102,6 +113,19 @@ mod tests {
         ] {
             assert_eq!(ours(list, host, origins), expected, "{list} {host} {origins:?}");
         }
+    }
+
+    #[test]
+    fn a_node_with_tls_has_no_pages_without() {
+        let check = |tls: bool, origin: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, "chat.example.com:8443".parse().unwrap());
+            headers.insert(ORIGIN, origin.parse().unwrap());
+            Origins::default().over(tls).check(&headers).is_ok()
+        };
+        assert!(check(true, "https://chat.example.com:8443"));
+        assert!(!check(true, "http://chat.example.com:8443"));
+        assert!(check(false, "http://chat.example.com:8443"));
     }
 
     #[test]

@@ -82,9 +82,11 @@ pub async fn watch(
             () = &mut first, if !acquainted => acquainted = true,
             message = heartbeats.next() => {
                 let Some(message) = message else { return };
-                // What cannot be read is a worker's to complain about.
+                // What cannot be read, or speaks for another, is a worker's to complain about.
                 let Ok(beat) = rpc::from_slice::<Heartbeat>(&message.payload) else { continue };
-                heard.beat(beat, Instant::now());
+                if subjects.is_beat_of(message.subject.as_str(), &beat.node, &beat.speaks) {
+                    heard.beat(beat, Instant::now());
+                }
             }
         }
         if acquainted {

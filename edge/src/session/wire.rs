@@ -1,4 +1,4 @@
-//! What a driver needs of a connection. TCP has it; TLS and WebSocket get theirs by the same trait.
+//! What a driver needs of a connection. TCP has it; TLS ([`crate::tls::wire`]) and WebSocket get theirs by the same trait.
 
 use std::{
     future::{Future, poll_fn},
@@ -29,7 +29,8 @@ pub trait Wire: Send + Sync + 'static {
     }
     /// Ready once there may be room to write.
     fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
-    /// Writes what fits; `WouldBlock` if nothing does.
+    /// Writes what fits; `WouldBlock` if nothing does: then the same bytes are offered again before any others, since what
+    /// encrypts may have taken them already.
     fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize>;
     /// What its frames are written in.
     fn dialect(&self) -> Dialect {

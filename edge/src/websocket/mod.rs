@@ -20,7 +20,6 @@ use axum::{
 use bytes::Bytes;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::{rt::TokioIo, server::conn::auto::upgrade};
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use self::{handshake::Shaken, wire::WebSocket};
@@ -34,7 +33,8 @@ use crate::{
         peer::Proxies,
     },
     listener::{self, Door, Open},
-    session::connection,
+    session::{connection, wire::Wire},
+    tls::{http::Stream, wire::Secured},
 };
 
 /// What upgrading needs.
@@ -106,17 +106,27 @@ async fn run(sockets: WebSockets, shaken: Shaken, upgrade: OnUpgrade, peer: IpAd
     let Some((stream, read)) = upgraded.and_then(taken) else {
         return sockets.context.metrics.closed("reset");
     };
-    if let Err(error) = listener::keepalive(&stream) {
+    if let Err(error) = stream.tcp().map_or(Ok(()), listener::keepalive) {
         tracing::debug!(%error, "a connection that is gone already");
     }
+    // Each of a kind of its own, so that those without TLS carry nothing of it.
+    match stream {
+        Stream::Plain(tcp) => serve(tcp, read, sockets, shaken, peer, open).await,
+        Stream::Secured(stream) => serve(Secured::new(*stream), read, sockets, shaken, peer, open).await,
+        // It has sent a request, so its handshake is done.
+        Stream::Shaking(_) | Stream::Refused => sockets.context.metrics.closed("reset"),
+    }
+}
+
+async fn serve<W: Wire>(wire: W, read: Bytes, sockets: WebSockets, shaken: Shaken, peer: IpAddr, open: Open) {
     let WebSockets { context, shutdown, .. } = sockets;
-    let wire = WebSocket::new(stream, &read, shaken, context.limits.frame_bytes);
+    let wire = WebSocket::new(wire, &read, shaken, context.limits.frame_bytes);
     drop(read);
     connection::run(wire, peer, context, shutdown, open).await;
 }
 
-/// The socket itself, and what was read of it behind the request.
-fn taken(upgraded: hyper::upgrade::Upgraded) -> Option<(TcpStream, Bytes)> {
+/// The connection itself, and what was read of it behind the request.
+fn taken(upgraded: hyper::upgrade::Upgraded) -> Option<(Stream, Bytes)> {
     match upgrade::downcast::<TokioIo<Guarded>>(upgraded) {
         Ok(parts) => Some((parts.io.into_inner().into_inner(), parts.read_buf)),
         Err(_) => {

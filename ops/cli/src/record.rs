@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use serde::{Deserialize, Serialize};
+use shared::client::http::Api;
+use shared::config::Args;
+use shared::tls::Trust;
 
 use crate::process::{Identity, boot_id};
 
@@ -49,12 +52,29 @@ pub struct Addresses {
     /// An edge's port for simple_im's original clients, `host:port`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compat: Option<String>,
+    /// What clients of the two and of `http` trust, a PEM file; where it is missing they speak without TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
     /// Metrics, `/livez` and `/readyz` of an edge or worker, `host:port`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<String>,
     /// What a store's client connects to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+}
+
+impl Addresses {
+    /// An edge's HTTP API as clients speak to it.
+    ///
+    /// # Errors
+    /// There is none, or what its clients trust cannot be read.
+    pub fn api(&self) -> Result<Api> {
+        let http = self.http.as_deref().context("expected an edge's HTTP address, found none")?;
+        Ok(match &self.ca {
+            Some(ca) => Api::of(format!("https://{http}"), &Trust::Roots(ca.clone()))?,
+            None => Api::new(format!("http://{http}")),
+        })
+    }
 }
 
 /// One process.
@@ -100,6 +120,29 @@ impl Stack {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("{}", path.display())),
         }
+    }
+
+    /// A worker's configuration with the addresses and passwords of this folder's stores laid over it, for a tool; without
+    /// a folder as it is.
+    ///
+    /// # Errors
+    /// When no stack runs there.
+    pub fn over(mut config: Args, data: Option<&Path>) -> Result<Args> {
+        let Some(data) = data else { return Ok(config) };
+        let stack = Self::read(data)?.with_context(|| format!("no stack runs on {}", data.display()))?;
+        let own = data.join("worker.toml");
+        if config.config.is_none() && own.is_file() {
+            config.config = Some(own);
+        }
+        for (key, kind) in
+            [("nats.url", Kind::Nats), ("postgres.url", Kind::Postgres), ("redis.url", Kind::Redis)]
+        {
+            let process = stack.process.iter().find(|process| process.kind == kind);
+            let url = process.and_then(|process| process.addresses.url.as_deref());
+            let url = url.with_context(|| format!("the stack on {} has no {kind:?}", data.display()))?;
+            config.set.push(format!("{key}={url}"));
+        }
+        Ok(config)
     }
 
     /// Writes it whole, then renames it into place. It holds the stores' passwords: for its owner alone.

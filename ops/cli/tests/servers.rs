@@ -58,7 +58,7 @@ async fn nats_with_a_stream_that_stays() {
     let dir = tempfile::tempdir().unwrap();
     let store = Nats::prepare(&dir.path().join("nats"), ports::free().unwrap()).unwrap();
     let running = start(store.clone(), dir.path()).await;
-    let client = async_nats::connect(running.url()).await.unwrap();
+    let client = shared::nats::connect(&running.url()).await.unwrap();
     let stream = async_nats::jetstream::stream::Config {
         name: "kept".to_owned(),
         subjects: vec!["kept.>".to_owned()],
@@ -70,7 +70,7 @@ async fn nats_with_a_stream_that_stays() {
     assert!(running.kill().await.is_ok());
 
     let running = start(store, dir.path()).await;
-    let client = async_nats::connect(running.url()).await.unwrap();
+    let client = shared::nats::connect(&running.url()).await.unwrap();
     let mut stream = async_nats::jetstream::new(client).get_stream("kept").await.unwrap();
     assert_eq!(stream.info().await.unwrap().state.messages, 1);
     running.stop().await.unwrap();

@@ -155,6 +155,21 @@ async fn edges_and_workers_are_started_again_at_their_addresses() {
     let stack = up(data, ["2", "2"]).await;
     let names: Vec<&str> = stack.process.iter().map(|it| it.name.as_str()).collect();
     assert_eq!(names, ["nats", "postgres", "redis", "e1", "e2", "w1", "w2"]);
+    // Who may look at processes learns no password.
+    let secrets: Vec<String> =
+        ["nats/edge-e1.password", "nats/worker.password", "postgres/password", "redis/password"]
+            .map(|file| fs::read_to_string(data.join(file)).unwrap())
+            .into();
+    for name in ["e1", "e2", "w1", "w2"] {
+        let pid = process(&stack, name).identity.pid;
+        let shown = fs::read(format!("/proc/{pid}/environ")).unwrap();
+        let shown = String::from_utf8_lossy(&shown);
+        assert!(
+            !secrets.iter().any(|secret| shown.contains(secret)),
+            "{name}'s environment holds a password"
+        );
+        assert!(shown.contains("IM_NATS__PASSWORD_FILE="), "{name} is told where its password is");
+    }
     for name in ["e1", "w1"] {
         let before = process(&stack, name);
         let metrics = before.addresses.metrics.as_deref().unwrap();

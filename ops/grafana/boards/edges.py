@@ -43,6 +43,17 @@ ROWS = [
               "Times, in the time shown, that all sessions were ended to send again.",
               (f"sum by (instance) (increase(im_edge_streams_wiped_total{{{I}}}[$__range]))", "{{instance}}")),
     ]),
+    ("TLS", [
+        panel("Handshakes", "ops", "By result. plaintext: spoke without TLS; gone: said nothing, as a balancer's look does.",
+              rate("im_edge_tls_handshakes_total", "result", I)),
+        panel("Under way", "short", "The most is [tls] handshakes.", gauge("im_edge_tls_handshakes", "instance", I)),
+        panel("A handshake", "s", "From accept to its end.", *quantiles("im_edge_tls_handshake_seconds", I)),
+        panel("The certificate ends", "dateTimeFromNow", "Of the one in use; 1970 without TLS.",
+              (f"min by (instance) (im_edge_tls_expiry_timestamp_seconds{{{I}}}) * 1000", "{{instance}}"), kind="stat"),
+        panel("Read again", "short", "In the time shown. error: the new one is of no use, and the old one goes on.",
+              (f"sum by (instance, result) (increase(im_edge_tls_reloads_total{{{I}}}[$__range]))",
+               "{{instance}} {{result}}")),
+    ]),
     ("To the broker: the queues of the lanes", [
         panel("Published", "ops", "Frames and batches that the broker has confirmed, and batches sent again.",
               rate("im_edge_publish_frames_total", "", I, "frames"),

@@ -191,6 +191,14 @@ def shown(world):
     world.show(panics=1, notes=9)
 
 
+@fault("stand-in: a certificate that ends soon, and a new one that is of no use", "ImCertificateEnds",
+       "ImCertificateUnusable")
+def certificate(world):
+    world.show(certificate=time.time() + 86400, unusable=1)
+    yield
+    world.show(unusable=1)
+
+
 @fault("stand-in: another version for an hour", "ImVersionsDiffer", limit=400)
 def versions(world):
     world.show(version="0.0.1")

@@ -5,6 +5,7 @@ import pathlib
 import re
 import subprocess
 import threading
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -28,15 +29,16 @@ def shorter(text, factor):
 
 
 class StandIn:
-    """A target that shows what it is told to."""
+    """A target that shows what it is told to; `@age` is for how many seconds it is there."""
 
     def __init__(self):
-        self.text = ""
+        self.text, self.began = "", time.monotonic()
         owner = self
 
         class Answer(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
-                body = owner.text.encode()
+                age = str(int(time.monotonic() - owner.began))
+                body = owner.text.replace("@age", age).encode()
                 self.send_response(200)
                 self.send_header("Content-Type", "text/plain; version=0.0.4")
                 self.send_header("Content-Length", str(len(body)))

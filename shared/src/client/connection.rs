@@ -1,11 +1,10 @@
-//! One bare TCP connection with counted frames: no retries, no acknowledgements, every frame as it came.
+//! One bare TCP or TLS connection with counted frames: no retries, no acknowledgements, every frame as it came.
 
 use std::{collections::VecDeque, io, time::Duration};
 
 use bytes::Bytes;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
     time::timeout,
 };
 
@@ -13,11 +12,13 @@ use super::{
     compose,
     handle::Refused,
     incoming::{self, Incoming},
+    stream::Stream,
     wire::Cutter,
 };
 use crate::{
     command::RequestName,
     ids::{Device, UserId},
+    tls,
 };
 
 /// Frames kept that came before the answer to a login; a server sends none or few.
@@ -27,7 +28,7 @@ const EARLY: usize = 1000;
 /// and then fails with [`io::ErrorKind::TimedOut`].
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     cutter: Cutter,
     /// What came before the answer to a login.
     early: VecDeque<Bytes>,
@@ -40,17 +41,19 @@ impl Connection {
     /// # Errors
     /// What the network said, or that it took too long.
     pub async fn connect(server: &str) -> io::Result<Self> {
-        Self::connect_within(server, Duration::from_secs(10)).await
+        Self::connect_within(server, None, Duration::from_secs(10)).await
     }
 
-    /// The same with another patience, from the start.
+    /// The same with another patience, from the start, and over TLS where `tls` says whom to trust.
     ///
     /// # Errors
-    /// What the network said, or that it took too long.
-    pub async fn connect_within(server: &str, patience: Duration) -> io::Result<Self> {
-        let stream = in_time(patience, "a connection", TcpStream::connect(server)).await?;
-        // Frames are written whole: waiting for more would only delay them.
-        stream.set_nodelay(true)?;
+    /// What the network or the handshake said, or that it took too long.
+    pub async fn connect_within(
+        server: &str,
+        tls: Option<&tls::Client>,
+        patience: Duration,
+    ) -> io::Result<Self> {
+        let stream = in_time(patience, "a connection", Stream::connect(server, tls)).await?;
         Ok(Self { stream, cutter: Cutter::default(), early: VecDeque::new(), patience })
     }
 
@@ -80,7 +83,11 @@ impl Connection {
     /// # Errors
     /// What the network said.
     pub async fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        in_time(self.patience, "a write", self.stream.write_all(bytes)).await
+        in_time(self.patience, "a write", async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        })
+        .await
     }
 
     /// The next frame's TOML, empty for a heartbeat; `None` once the server has closed.
@@ -167,7 +174,7 @@ impl Connection {
         })
     }
 
-    pub(super) fn into_parts(self) -> (TcpStream, Cutter, VecDeque<Bytes>) {
+    pub(super) fn into_parts(self) -> (Stream, Cutter, VecDeque<Bytes>) {
         (self.stream, self.cutter, self.early)
     }
 }

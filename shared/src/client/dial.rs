@@ -92,7 +92,9 @@ impl Dialer {
     async fn reach(&mut self, server: &str, options: &Options) -> Result<Reached, Failure> {
         let again = |error: std::io::Error| Failure::Again(format!("{server}: {error}"));
         let mut connection =
-            Connection::connect_within(server, options.connect_timeout).await.map_err(again)?;
+            Connection::connect_within(server, options.tls.as_ref(), options.connect_timeout)
+                .await
+                .map_err(again)?;
         connection.set_patience(options.login_timeout);
         let name = if self.before { RequestName::Reconnect } else { RequestName::Login };
         let answer = connection.login_as(name, options.user, &options.device, options.token.expose()).await;

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     config::Secret,
     ids::{Device, UserId},
+    tls,
 };
 
 /// Who connects, where to, and how patiently. Begin with [`Options::new`] or [`Options::of_login`] and change fields.
@@ -18,6 +19,8 @@ pub struct Options {
     pub http: Option<Api>,
     /// The node to begin with, `host:port`.
     pub server: Option<String>,
+    /// Connects over TLS, trusting whom this says. Default: without TLS; [`Options::of_login`]: as the API is spoken to.
+    pub tls: Option<tls::Client>,
     /// Who.
     pub user: UserId,
     /// On which device.
@@ -35,7 +38,7 @@ pub struct Options {
     pub auto_ack: bool,
     /// Without an answer for this long, everything unanswered is sent again, in order. Default 10 s.
     pub resend_after: Duration,
-    /// How long a TCP connection may take to be made. Default 5 s.
+    /// How long a connection may take to be made, TLS included. Default 5 s.
     pub connect_timeout: Duration,
     /// How long the answer to a login may take. Default 10 s.
     pub login_timeout: Duration,
@@ -55,6 +58,7 @@ impl Options {
         Self {
             http: None,
             server: None,
+            tls: None,
             user,
             device,
             token: Secret::new(token),
@@ -77,6 +81,7 @@ impl Options {
         Self {
             http: Some(api.clone()),
             server: Some(login.node.to_string()),
+            tls: api.tls().cloned(),
             ..Self::new(login.user, device, login.token.expose())
         }
     }

@@ -1,10 +1,11 @@
 //! One logged-in connection, from its first frame to its end.
 
-use std::{pin::Pin, time::Duration};
+use std::{collections::VecDeque, pin::Pin, time::Duration};
 
 use bytes::{Bytes, BytesMut};
+use futures::FutureExt as _;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     sync::mpsc::error::TrySendError,
     time::{Instant, Sleep, sleep_until, timeout},
 };
@@ -17,6 +18,7 @@ use super::{
     incoming::{self, Incoming},
     moving::{Moved, Moving},
     outstanding::Waiter,
+    stream::{Stream, write_some},
     wire::Cutter,
 };
 
@@ -93,8 +95,26 @@ async fn arrived(going: &mut Option<Moving>, options: &Options) -> Option<(Conne
 
 impl Session<'_> {
     async fn live(&mut self, connection: Connection) -> End {
-        let (mut stream, mut cutter, early) = connection.into_parts();
-        let (mut reader, mut writer) = stream.split();
+        let (stream, cutter, early) = connection.into_parts();
+        match stream {
+            Stream::Plain(mut tcp) => {
+                let (reader, writer) = tcp.split();
+                self.live_on(reader, writer, cutter, early).await
+            }
+            Stream::Tls(tls) => {
+                let (reader, writer) = tokio::io::split(*tls);
+                self.live_on(reader, writer, cutter, early).await
+            }
+        }
+    }
+
+    async fn live_on(
+        &mut self,
+        mut reader: impl AsyncRead + Unpin,
+        mut writer: impl AsyncWrite + Unpin,
+        mut cutter: Cutter,
+        early: VecDeque<Bytes>,
+    ) -> End {
         let (closing, events) = (self.state.closing.clone(), self.state.events.clone());
         for frame in early {
             if let Some(end) = self.frame(&frame) {
@@ -102,6 +122,8 @@ impl Session<'_> {
             }
         }
         let mut timer = Box::pin(sleep_until(self.due()));
+        // Taken by TLS, and perhaps not by the network yet.
+        let mut unflushed = false;
         loop {
             // What the last step brought is dealt with before anything is awaited.
             if let Some(end) = self.take(&mut cutter) {
@@ -115,11 +137,11 @@ impl Session<'_> {
                     Ok(_) => self.heard(),
                     Err(error) => return End::Lost(error.to_string()),
                 },
-                write = writer.write_buf(&mut self.out), if !self.out.is_empty() => match write {
-                    Ok(_) => self.written = Instant::now(),
+                write = write_some(&mut writer, &mut self.out, &mut unflushed), if unflushed || !self.out.is_empty() => match write {
+                    Ok(()) => self.written = Instant::now(),
                     Err(error) => {
                         // Why it closed may stand in what it sent before: `replaced`, say.
-                        while matches!(reader.try_read_buf(&mut cutter.buffer), Ok(1..)) {}
+                        while let Some(Ok(1..)) = reader.read_buf(&mut cutter.buffer).now_or_never() {}
                         return self.take(&mut cutter).unwrap_or(End::Lost(error.to_string()));
                     }
                 },

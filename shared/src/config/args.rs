@@ -4,7 +4,7 @@ use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 use serde::de::DeserializeOwned;
 
-use super::{ConfigErrors, Layers, Resolved, Rule, in_force};
+use super::{ConfigErrors, Layers, Resolved, Rule, examples, in_force};
 
 /// The exit code for a bad configuration (`EX_USAGE`): a supervisor need not try again.
 pub const EXIT_CONFIG: u8 = 64;
@@ -52,7 +52,23 @@ impl Args {
 
     /// [`Self::load`], with mistakes said on stderr and `--check-config` and `--print-config` answered.
     pub fn start<T: DeserializeOwned>(&self, default: &str, rules: &[Rule]) -> Start<T> {
-        let (text, code) = match self.load::<T>(default, rules) {
+        self.begin(self.load::<T>(default, rules))
+    }
+
+    /// [`Self::start`] for a server, which takes an example password only where the key `published_on` says that the
+    /// system's ports are published on a loopback address; the default, nothing, is none.
+    pub fn serve<T: DeserializeOwned>(
+        &self,
+        default: &str,
+        rules: &[Rule],
+        published_on: &'static str,
+    ) -> Start<T> {
+        let loaded = self.load::<T>(default, rules);
+        self.begin(loaded.and_then(|resolved| examples::refused(resolved, published_on)))
+    }
+
+    fn begin<T>(&self, loaded: Result<Resolved<T>, ConfigErrors>) -> Start<T> {
+        let (text, code) = match loaded {
             Err(errors) => {
                 // A closed stderr is no reason to end otherwise.
                 drop(writeln!(std::io::stderr(), "{errors}"));

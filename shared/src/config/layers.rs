@@ -1,11 +1,17 @@
 //! Laying the sources over each other and judging the result.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use super::{ConfigErrors, InForce, Mistake, Rule, SecretUrl, Setting, Source, rule::Kind};
+use super::{
+    ConfigErrors, InForce, Mistake, Rule, Secret, SecretUrl, Setting, Source, Strength, rule::Kind,
+    secret::HIDDEN,
+};
 
 /// The layers under way: begins with the default, each call lays one more over it.
 #[derive(Debug)]
@@ -128,9 +134,9 @@ impl Layers {
         // Wrong types were noted before the rules were known: only now is it clear which values are secret.
         for mistake in &mut self.mistakes {
             if let Mistake::Value { key, value, .. } = mistake
-                && rules.iter().any(|rule| rule.key == key && matches!(rule.kind, Kind::Url(_)))
+                && rules.iter().any(|rule| rule.key == key && rule.hides())
             {
-                "***".clone_into(value);
+                HIDDEN.clone_into(value);
             }
         }
         for rule in rules {
@@ -185,6 +191,12 @@ impl Layers {
     }
 
     fn put(&mut self, key: String, from: Source, given: Given) {
+        let (key, given) = match self.of_file(key, given) {
+            Ok(put) => put,
+            Err((key, file, reason)) => {
+                return self.mistakes.push(Mistake::NoSecret { key, from, file, reason });
+            }
+        };
         let Some(at) = self.entries.iter().position(|entry| entry.key == key) else {
             let allowed = self.near(&key);
             self.mistakes.push(Mistake::Unknown { key, from, allowed });
@@ -202,6 +214,20 @@ impl Layers {
                 };
                 self.mistakes.push(Mistake::Value { key, value: shown, from, allowed: allowed.to_owned() });
             }
+        }
+    }
+
+    /// `nats.password_file`, where there is no such key: what stands in that file, for `nats.password`.
+    fn of_file(&self, key: String, given: Given) -> Result<(String, Given), (String, PathBuf, String)> {
+        let base = key.strip_suffix("_file").filter(|base| {
+            FROM_FILES.iter().any(|name| base.ends_with(name))
+                && self.entry(base).is_some()
+                && self.entry(&key).is_none()
+        });
+        let (Some(base), Some(file)) = (base, given.text()) else { return Ok((key, given)) };
+        match secret_in(file) {
+            Ok(secret) => Ok((base.to_owned(), Given::Text(secret))),
+            Err(reason) => Err((key.clone(), file.into(), reason)),
         }
     }
 
@@ -230,12 +256,23 @@ impl Layers {
 
     fn in_force(&self, rules: &[Rule]) -> InForce {
         let setting = |entry: &Entry| {
-            let url = rules.iter().any(|rule| rule.key == entry.key && matches!(rule.kind, Kind::Url(_)));
-            let secret = entry.value.as_str().filter(|_| url).map(SecretUrl::new);
-            let value = secret.as_ref().map_or_else(|| entry.value.clone(), |url| url.redacted().into());
-            let setting =
-                Setting { value, from: entry.from.to_string(), secret: secret.map(|url| url.strength()) };
-            (entry.key.clone(), setting)
+            let rule = rules.iter().find(|rule| rule.key == entry.key && rule.hides());
+            let (value, secret) = match (rule.map(|rule| rule.kind), entry.value.as_str()) {
+                (Some(Kind::Url(_)), Some(url)) => {
+                    let url = SecretUrl::new(url);
+                    // A password apart stands in place of the URL's; what is left there is a name.
+                    let apart = entry.key.strip_suffix(".url").map(|section| format!("{section}.password"));
+                    let apart = apart.and_then(|key| self.entry(&key)?.value.as_str());
+                    let worth =
+                        apart.filter(|text| !text.is_empty()).map_or(url.strength(), |_| Strength::None);
+                    (url.redacted().into(), Some(worth))
+                }
+                (Some(_), Some("")) => (entry.value.clone(), Some(Strength::None)),
+                (Some(_), Some(secret)) => (HIDDEN.into(), Some(Secret::new(secret).strength())),
+                (Some(_), None) => (HIDDEN.into(), None),
+                (None, _) => (entry.value.clone(), None),
+            };
+            (entry.key.clone(), Setting { value, from: entry.from.to_string(), secret })
         };
         self.entries.iter().map(setting).collect()
     }
@@ -250,7 +287,7 @@ impl Layers {
                 out.push_str(&format!("{gap}[{of}]\n"));
                 section = of;
             }
-            let rule = rules.iter().find(|rule| rule.key == entry.key && matches!(rule.kind, Kind::Url(_)));
+            let rule = rules.iter().find(|rule| rule.key == entry.key && rule.hides());
             let value = rule.map_or_else(|| entry.value.to_string(), |rule| rule.shown(&entry.value));
             out.push_str(&format!("{name} = {value} # {}\n", entry.from));
         }
@@ -279,6 +316,33 @@ impl Given {
             (Self::Text(text), Value::Boolean(_)) => text.trim().parse().ok().map(Value::Boolean),
             (Self::Text(_), _) => None,
         }
+    }
+}
+
+impl Given {
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) | Self::Value(Value::String(text)) => Some(text),
+            Self::Value(_) => None,
+        }
+    }
+}
+
+/// Longer is no secret but the wrong file.
+const SECRET_BYTES: usize = 4096;
+
+/// What may be given as a file: secrets, which so need not stand where processes and their settings are listed.
+const FROM_FILES: [&str; 2] = [".password", ".url"];
+
+/// The secret in a file, without the end of its line.
+fn secret_in(file: &str) -> Result<String, String> {
+    let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
+    match text.trim_end_matches(['\r', '\n']) {
+        "" => Err("it is empty".to_owned()),
+        secret if secret.len() > SECRET_BYTES || secret.contains('\n') => {
+            Err("it holds more than one line".to_owned())
+        }
+        secret => Ok(secret.to_owned()),
     }
 }
 

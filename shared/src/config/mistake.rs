@@ -51,6 +51,31 @@ pub enum Mistake {
         /// The keys there are.
         allowed: String,
     },
+    /// A file that should hold a secret and does not.
+    #[error("{key} = {}, from {from}: expected a file that holds the value alone, found: {reason}", file.display())]
+    NoSecret {
+        /// The key as `section.key_file`.
+        key: String,
+        /// Where it stood.
+        from: Source,
+        /// Which file.
+        file: PathBuf,
+        /// What is wrong with it; never what it holds.
+        reason: String,
+    },
+    /// A password that everyone knows, where not only this machine reaches what it guards.
+    #[error(
+        "{key}, from {from}: expected a password of its own, found one that stands in examples; it is taken only where \
+         {published_on} is a loopback address"
+    )]
+    Example {
+        /// The key as `section.key`.
+        key: String,
+        /// Where it stood.
+        from: String,
+        /// The key that says where ports are published.
+        published_on: &'static str,
+    },
     /// A value of the wrong type or out of range.
     #[error("{key} = {value}, from {from}: expected {allowed}")]
     Value {

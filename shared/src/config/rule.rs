@@ -18,6 +18,7 @@ pub(super) enum Kind {
     Text(fn(&str) -> bool, &'static str),
     Url(&'static [&'static str]),
     AtMost(&'static str),
+    Secret,
     Any,
 }
 
@@ -40,6 +41,11 @@ impl Rule {
     /// A URL of one of these schemes. It may hold a password and is never printed with it.
     pub const fn url(key: &'static str, schemes: &'static [&'static str]) -> Self {
         Self { key, kind: Kind::Url(schemes) }
+    }
+
+    /// A text that is never printed.
+    pub const fn secret(key: &'static str) -> Self {
+        Self { key, kind: Kind::Secret }
     }
 
     /// Anything of the default's type.
@@ -88,6 +94,7 @@ impl Rule {
             Kind::Text(_, allowed) => allowed.to_owned(),
             Kind::Url(schemes) => format!("a URL that begins with {}", schemes.join(":// or ") + "://"),
             Kind::AtMost(other) => format!("at most {other}"),
+            Kind::Secret => "a text".to_owned(),
             Kind::Any => "any value".to_owned(),
         }
     }
@@ -101,15 +108,21 @@ impl Rule {
             (Kind::Url(schemes), Value::String(text)) => text
                 .split_once("://")
                 .is_some_and(|(scheme, rest)| schemes.contains(&scheme) && !rest.is_empty()),
-            (Kind::Any | Kind::AtMost(_), _) => true,
+            (Kind::Secret, Value::String(_)) | (Kind::Any | Kind::AtMost(_), _) => true,
             _ => false,
         }
+    }
+
+    /// Whether values of this key may be secret.
+    pub(super) fn hides(&self) -> bool {
+        matches!(self.kind, Kind::Url(_) | Kind::Secret)
     }
 
     /// The value as it may be shown.
     pub(super) fn shown(&self, value: &Value) -> String {
         match (self.kind, value) {
             (Kind::Url(_), Value::String(url)) => Value::String(SecretUrl::new(url).redacted()).to_string(),
+            (Kind::Secret, Value::String(secret)) if !secret.is_empty() => "\"***\"".to_owned(),
             _ => value.to_string(),
         }
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// What stands in place of a secret.
-const HIDDEN: &str = "***";
+pub(super) const HIDDEN: &str = "***";
 
 /// A secret text. Neither `Debug` nor `Display` show it.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -124,18 +124,7 @@ impl SecretUrl {
     /// What its password is worth, as far as one can see.
     pub fn strength(&self) -> Strength {
         let (user, password) = self.login();
-        let known = password.to_ascii_lowercase();
-        match password {
-            "" => Strength::None,
-            _ if known.contains("example")
-                || EXAMPLES.contains(&known.as_str())
-                || known == user.to_ascii_lowercase() =>
-            {
-                Strength::Example
-            }
-            _ if password.chars().count() < SHORT => Strength::Short,
-            _ => Strength::Fine,
-        }
+        worth(user, password)
     }
 
     /// User and password, empty where there is none. A token counts as a password.
@@ -151,6 +140,28 @@ impl SecretUrl {
             None if scheme.starts_with("nats") || scheme.starts_with("tls") => ("", login),
             None => (login, ""),
         }
+    }
+}
+
+impl Secret {
+    /// What it is worth as a password, as far as one can see.
+    pub fn strength(&self) -> Strength {
+        worth("", &self.0)
+    }
+}
+
+fn worth(user: &str, password: &str) -> Strength {
+    let known = password.to_ascii_lowercase();
+    match password {
+        "" => Strength::None,
+        _ if known.contains("example")
+            || EXAMPLES.contains(&known.as_str())
+            || known == user.to_ascii_lowercase() =>
+        {
+            Strength::Example
+        }
+        _ if password.chars().count() < SHORT => Strength::Short,
+        _ => Strength::Fine,
     }
 }
 

@@ -100,7 +100,8 @@ mod tests {
         let broker = readiness.condition("broker");
         let server = tokio::spawn(serve(listener, readiness, shutdown.clone()));
         let get = async |path: &str| {
-            let response = reqwest::get(format!("http://{address}{path}")).await.unwrap();
+            let http = crate::client::http::builder(None).build().unwrap();
+            let response = http.get(format!("http://{address}{path}")).send().await.unwrap();
             (response.status().as_u16(), response.text().await.unwrap())
         };
         assert_eq!(get("/livez").await, (200, "ok\n".to_owned()));

@@ -48,6 +48,24 @@ const ENDS: [&str; 12] = [
     "drain",
     "stream_wiped",
 ];
+/// The same, and how it can end before it is one of ours, see `edge::tls::handshake::Refused`.
+const CLOSED: [&str; 15] = [
+    "clean",
+    "kicked",
+    "mid_frame",
+    "reset",
+    "login_deadline",
+    "idle",
+    "write_stalled",
+    "bad_stream",
+    "replaced",
+    "revoked",
+    "drain",
+    "stream_wiped",
+    "tls_plaintext",
+    "tls_timeout",
+    "tls_failed",
+];
 /// Why a session reads its backlog.
 const BEHIND: [&str; 11] = [
     "login",
@@ -81,7 +99,7 @@ metrics! {
     EdgeConnections = Edge Gauge "im_edge_connections" [] "Connections open, logged in or not.";
     EdgeConnectionsOpened = Edge Counter "im_edge_connections_opened_total" ["result": ["accepted", "refused"]]
         "Connections accepted, and refused above the limit.";
-    EdgeConnectionsClosed = Edge Counter "im_edge_connections_closed_total" ["reason": ENDS] "Connections closed, by reason.";
+    EdgeConnectionsClosed = Edge Counter "im_edge_connections_closed_total" ["reason": CLOSED] "Connections closed, by reason.";
     EdgeSessionsEnded = Edge Counter "im_edge_sessions_ended_total" ["reason": ENDS]
         "Sessions that were logged in and ended, by reason: what clients reconnect for.";
     EdgeSessions = Edge Gauge "im_edge_sessions" [] "Sessions logged in.";
@@ -156,6 +174,14 @@ metrics! {
     EdgeHttpSeconds = Edge Histogram "im_edge_http_seconds" ["route": OPEN] "From an HTTP request to its answer.";
     EdgeMoves = Edge Counter "im_edge_moves_total" [] "Sessions told to move to another node.";
     EdgeHttpConnectionsLimit = Edge Gauge "im_edge_http_connections_limit" [] "The most HTTP connections at a time.";
+    EdgeTlsHandshakes = Edge Counter "im_edge_tls_handshakes_total"
+        ["result": ["ok", "plaintext", "failed", "timeout", "gone"]] "TLS handshakes, by result.";
+    EdgeTlsHandshaking = Edge Gauge "im_edge_tls_handshakes" [] "TLS handshakes under way.";
+    EdgeTlsHandshakeSeconds = Edge Histogram "im_edge_tls_handshake_seconds" [] "From accept to the end of a handshake.";
+    EdgeTlsReloads = Edge Counter "im_edge_tls_reloads_total" ["result": RESULT]
+        "Times that the certificate was read again, after a change or when told.";
+    EdgeTlsExpiry = Edge Gauge "im_edge_tls_expiry_timestamp_seconds" []
+        "When the certificate in use ends, in seconds since 1970; 0 without TLS.";
     EdgeHttpConnections = Edge Gauge "im_edge_http_connections" [] "Open HTTP connections.";
 
     WorkerLaneOwned = Worker Gauge "im_worker_lane_owned" ["lane": OPEN] "1 while this worker owns the lane.";

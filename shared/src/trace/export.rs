@@ -14,7 +14,7 @@ use opentelemetry::{
     InstrumentationScope, KeyValue,
     trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState},
 };
-use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig};
+use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::{
     Resource,
     trace::{SpanData, SpanEvents, SpanExporter as _, SpanLinks},
@@ -23,7 +23,11 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::{Key, OtlpConfig, Shelf, TraceConfig, ring::Read};
-use crate::telemetry::{self, Metric};
+use crate::{
+    client::http,
+    telemetry::{self, Metric},
+    tls::{self, TlsError, Trust},
+};
 
 /// Spans of one export.
 pub const BATCH: usize = 2048;
@@ -241,15 +245,31 @@ fn counted(result: &'static str, spans: u64) {
     }
 }
 
+/// No spans can be exported.
+#[derive(Debug, thiserror::Error)]
+enum NoExporter {
+    #[error("{0}")]
+    Tls(#[from] TlsError),
+    #[error("{0}")]
+    Client(#[from] reqwest::Error),
+    #[error("{0}")]
+    Built(#[from] ExporterBuildError),
+}
+
 fn exporter(
     config: &OtlpConfig,
     part: &'static str,
     instance: &str,
-) -> Result<Option<SpanExporter>, ExporterBuildError> {
+) -> Result<Option<SpanExporter>, NoExporter> {
     if config.otlp.is_empty() {
         return Ok(None);
     }
-    let mut exporter = SpanExporter::builder().with_http().with_endpoint(&config.otlp).build()?;
+    // Like every HTTP client it begins where the provider of cryptography is; so the library's usual time is to be set here.
+    let trusted =
+        config.otlp.starts_with("https://").then(|| tls::Client::new(&Trust::System)).transpose()?;
+    let client = http::builder(trusted.as_ref()).timeout(patience()).build()?;
+    let builder = SpanExporter::builder().with_http().with_http_client(client);
+    let mut exporter = builder.with_endpoint(&config.otlp).build()?;
     let resource =
         Resource::builder_empty().with_service_name(format!("simple-im-{part}")).with_attributes([
             KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
@@ -257,6 +277,14 @@ fn exporter(
         ]);
     exporter.set_resource(&resource.build());
     Ok(Some(exporter))
+}
+
+/// How long the collector may take for an export.
+fn patience() -> Duration {
+    let given = ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok()?.parse().ok());
+    given.map_or(Duration::from_secs(10), Duration::from_millis)
 }
 
 fn data(span: &Span, scope: &InstrumentationScope) -> SpanData {

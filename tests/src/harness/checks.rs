@@ -43,13 +43,16 @@ pub async fn conserved(system: &System) {
     );
 }
 
-/// No process has panicked or logged an error that the test did not allow.
+/// No process has panicked, been refused something by the broker, or logged an error that the test did not allow.
 pub fn logs_clean(system: &System) {
     for process in system.edges.iter().chain(&system.workers) {
         let log = process.logged();
         let wrong: Vec<&str> = log
             .lines()
-            .filter(|line| line.contains("panicked at") || line.contains("ERROR"))
+            .filter(|line| {
+                let refused = line.to_ascii_lowercase().contains("permissions violation");
+                refused || line.contains("panicked at") || line.contains("ERROR")
+            })
             .filter(|line| !system.allowed.iter().any(|allowed| line.contains(allowed)))
             .collect();
         assert!(wrong.is_empty(), "{} has logged what it should not:\n{}", process.name, wrong.join("\n"));

@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`servers`] | the three servers, shared by every test of a run, and how they end with it |
+//! | [`broker`] | a broker that knows each part by its user |
 //! | [`process`] | one edge or worker as a child process, its log and its addresses |
 //! | [`proxy`] | ways from a process to a store that a test can cut |
 //! | [`system`] | some edges and workers with a schema, a key prefix and a subject prefix of their own |
@@ -16,6 +17,7 @@
 //! went, it ends them and every edge and worker that the run left behind. Were it killed itself, the next run
 //! sweeps up after it.
 
+pub mod broker;
 pub mod checks;
 pub mod process;
 pub mod proxy;

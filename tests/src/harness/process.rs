@@ -135,7 +135,7 @@ impl Process {
     pub async fn ready(&self) {
         let url = format!("http://{}/readyz", self.addresses().metrics);
         eventually(Duration::from_secs(20), || async {
-            let reply = reqwest::get(&url).await.map_err(|e| format!("{}: {e}", self.name))?;
+            let reply = get(&url).await.map_err(|e| format!("{}: {e}", self.name))?;
             let status = reply.status();
             let said = reply.text().await.unwrap_or_default();
             if status.is_success() { Ok(()) } else { Err(format!("{} says {status} {said}", self.name)) }
@@ -205,11 +205,22 @@ impl Process {
         assert!(status.success(), "{} ended with {status}:\n{}", self.name, self.tail());
     }
 
+    /// SIGHUP.
+    pub fn hangup(&self) {
+        self.signal(nix::sys::signal::Signal::SIGHUP);
+    }
+
     /// SIGSTOP, or SIGCONT: a process that hangs, or goes on.
     pub fn freeze(&self, frozen: bool) {
+        self.signal(if frozen {
+            nix::sys::signal::Signal::SIGSTOP
+        } else {
+            nix::sys::signal::Signal::SIGCONT
+        });
+    }
+
+    fn signal(&self, signal: nix::sys::signal::Signal) {
         let pid = self.child.as_ref().and_then(Child::id).expect("it runs");
-        let signal =
-            if frozen { nix::sys::signal::Signal::SIGSTOP } else { nix::sys::signal::Signal::SIGCONT };
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), signal)
             .expect("a child can be signalled");
     }
@@ -231,10 +242,10 @@ impl Process {
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
 
-    /// The sum over a metric's series at this moment; 0 where it has none.
+    /// The sum over a metric's series, or one series written with its labels, at this moment; 0 where it has none.
     pub async fn metric(&self, name: &str) -> f64 {
         let url = format!("http://{}/metrics", self.addresses().metrics);
-        let text = match reqwest::get(&url).await {
+        let text = match get(&url).await {
             Ok(reply) => reply.text().await.unwrap_or_default(),
             Err(error) => panic!("{} does not show its metrics: {error}\n{}", self.name, self.tail()),
         };
@@ -250,4 +261,8 @@ pub fn log_dir(run: &str, test: &str) -> anyhow::Result<PathBuf> {
     let dir = servers::tmp()?.join(format!("run-{run}")).join(test);
     fs::create_dir_all(&dir)?;
     Ok(dir)
+}
+
+async fn get(url: &str) -> reqwest::Result<reqwest::Response> {
+    shared::client::http::builder(None).build()?.get(url).send().await
 }

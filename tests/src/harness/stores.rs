@@ -30,7 +30,7 @@ impl Stores {
         tokio::spawn(connection);
         sql.batch_execute(&format!("CREATE SCHEMA IF NOT EXISTS {name}; SET search_path = {name}")).await?;
         let redis = redis::Client::open(servers.redis.as_str())?.get_multiplexed_async_connection().await?;
-        let nats = async_nats::connect(&servers.nats).await?;
+        let nats = shared::nats::connect(&servers.nats).await?;
         Ok(Self { name: name.to_owned(), lanes, sql, redis, nats })
     }
 

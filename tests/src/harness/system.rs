@@ -1,12 +1,18 @@
 //! Some edges and workers as real processes, with a schema, a key prefix and a subject prefix of their own.
 
+mod lives;
+
 use std::{
     path::{Path, PathBuf},
     sync::atomic::{AtomicI64, AtomicU32, Ordering},
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use shared::subject::permissions::Role;
+use simple_im::stack::servers::Access;
+
 use super::{
+    broker::Broker,
     checks,
     process::{self, Addresses, Process},
     proxy::{Proxy, Store, Way},
@@ -43,6 +49,8 @@ pub struct System {
     pub(super) accepted_before: f64,
     pub(super) edge_killed: bool,
     proxies: Vec<Proxy>,
+    /// Its own, where it is guarded.
+    pub broker: Option<Broker>,
     phones: AtomicI64,
 }
 
@@ -57,17 +65,48 @@ impl System {
     /// # Panics
     /// When it does not come up: with the reason, and the logs of what did not.
     pub async fn start_with(edges: usize, workers: usize, options: Options) -> Self {
-        match Self::try_start(edges, workers, &options).await {
+        let own_broker = || options.edge.iter().any(|(key, _)| *key == "nats.url");
+        let guarded = std::env::var_os(GUARDED).is_some() && !own_broker();
+        let servers = servers::shared().await.expect("the servers of the run");
+        Self::begin(servers, guarded, edges, workers, &options).await
+    }
+
+    /// Starts a system on a broker of its own that lets each part do no more than it must. So do all systems of a run with
+    /// the environment variable `IM_TEST_GUARDED`.
+    pub async fn start_guarded(edges: usize, workers: usize, options: Options) -> Self {
+        let servers = servers::shared().await.expect("the servers of the run");
+        Self::begin(servers, true, edges, workers, &options).await
+    }
+
+    /// Starts a system on servers of the test's own.
+    pub async fn start_on(servers: Servers, edges: usize, workers: usize, options: Options) -> Self {
+        Self::begin(servers, false, edges, workers, &options).await
+    }
+
+    async fn begin(servers: Servers, guarded: bool, edges: usize, workers: usize, options: &Options) -> Self {
+        match Self::try_start(servers, guarded, edges, workers, options).await {
             Ok(system) => system,
             Err(error) => panic!("the system does not start: {error:#}"),
         }
     }
 
-    async fn try_start(edges: usize, workers: usize, options: &Options) -> anyhow::Result<Self> {
-        let servers = servers::shared().await?;
+    async fn try_start(
+        mut servers: Servers,
+        guarded: bool,
+        edges: usize,
+        workers: usize,
+        options: &Options,
+    ) -> anyhow::Result<Self> {
         let name = own_name();
-        let stores = Stores::open(&servers, &name, LANES).await?;
         let dir = process::log_dir(&servers.run, &name)?;
+        let broker = match guarded {
+            true => Some(Broker::start(&servers.run, &name, edges, &dir).await?),
+            false => None,
+        };
+        if let Some(broker) = &broker {
+            servers.nats = broker.url();
+        }
+        let stores = Stores::open(&servers, &name, LANES).await?;
         let mut system = Self {
             edges: Vec::new(),
             workers: Vec::new(),
@@ -77,6 +116,7 @@ impl System {
             accepted_before: 0.0,
             edge_killed: false,
             proxies: Vec::new(),
+            broker,
             phones: AtomicI64::new(13_800_000_000),
         };
         for n in 1..=edges {
@@ -127,7 +167,13 @@ impl System {
             setting(&format!("{kind}.name"), process),
             setting(&format!("{kind}.ready_file"), dir.join(format!("{process}.ready.toml")).display()),
         ];
-        let mut stores = vec![(Store::Nats, "nats.url", &servers.nats)];
+        let mut nats = servers.nats.clone();
+        if let Some(broker) = &self.broker {
+            let access = broker.access(if kind == "edge" { Role::Edge(Some(process)) } else { Role::Worker });
+            nats = access.url;
+            settings.extend(access.password_file.map(|file| setting("nats.password_file", file.display())));
+        }
+        let mut stores = vec![(Store::Nats, "nats.url", &nats)];
         if kind == "worker" {
             stores.push((Store::Postgres, "postgres.url", &servers.postgres));
             stores.push((Store::Redis, "redis.url", &servers.redis));
@@ -144,6 +190,14 @@ impl System {
             settings.push(setting(key, url));
         }
         Ok(settings)
+    }
+
+    /// What an operator's command is told beside a worker's settings: whom the broker lets do everything.
+    pub fn as_admin(&self) -> Vec<(String, String)> {
+        let Some(broker) = &self.broker else { return Vec::new() };
+        let Access { url, password_file } = broker.access(Role::Admin);
+        let file = password_file.map(|file| setting("nats.password_file", file.display()));
+        file.into_iter().chain([setting("nats.url", url)]).collect()
     }
 
     /// Cuts, or opens again, every process's way to a store; of a system started as `cuttable`.
@@ -202,96 +256,6 @@ impl System {
         self.allowed.push(text.to_owned());
     }
 
-    /// Drains an edge and starts it again, on other ports.
-    pub async fn restart_edge(&mut self, edge: usize) {
-        self.remember_accepted(edge).await;
-        self.edges[edge].stop().await;
-        self.start_edge(edge).await;
-    }
-
-    /// The same under traffic: what it accepts until its end is in no count.
-    pub async fn roll_edge(&mut self, edge: usize) {
-        self.edge_killed = true;
-        self.edges[edge].stop().await;
-        self.start_edge(edge).await;
-    }
-
-    /// Kills an edge and leaves it dead.
-    pub async fn kill_edge(&mut self, edge: usize) {
-        self.edge_killed = true;
-        self.edges[edge].kill().await;
-    }
-
-    /// Drains an edge and leaves it stopped.
-    pub async fn stop_edge(&mut self, edge: usize) {
-        self.remember_accepted(edge).await;
-        self.edges[edge].stop().await;
-    }
-
-    /// Starts an edge that was killed or stopped.
-    pub async fn start_edge(&mut self, edge: usize) {
-        let process = &mut self.edges[edge];
-        process.launch().expect("the edge can be started again");
-        process.listening().await;
-        process.ready().await;
-    }
-
-    /// Drains a worker and starts it again.
-    pub async fn restart_worker(&mut self, worker: usize) {
-        self.workers[worker].stop().await;
-        self.start_worker(worker).await;
-    }
-
-    /// Kills a worker and leaves it dead.
-    pub async fn kill_worker(&mut self, worker: usize) {
-        self.workers[worker].kill().await;
-    }
-
-    /// Starts a worker that was killed.
-    pub async fn start_worker(&mut self, worker: usize) {
-        let process = &mut self.workers[worker];
-        process.launch().expect("the worker can be started again");
-        process.listening().await;
-        process.ready().await;
-    }
-
-    /// Stops every process and starts every process.
-    pub async fn restart_all(&mut self) {
-        self.stop_all().await;
-        self.start_all().await;
-    }
-
-    /// Stops every edge.
-    pub async fn stop_edges(&mut self) {
-        for edge in 0..self.edges.len() {
-            self.stop_edge(edge).await;
-        }
-    }
-
-    /// Stops every process.
-    pub async fn stop_all(&mut self) {
-        for edge in 0..self.edges.len() {
-            self.remember_accepted(edge).await;
-        }
-        for process in self.edges.iter_mut().chain(&mut self.workers) {
-            process.stop().await;
-        }
-    }
-
-    /// Starts every process.
-    pub async fn start_all(&mut self) {
-        self.launch_all().await.expect("every process can be started again");
-    }
-
-    /// Gives every process another number of lanes at its next start.
-    pub fn configure_lanes(&mut self, lanes: u16) {
-        let (key, value) = setting("nats.lanes", lanes);
-        for process in self.edges.iter_mut().chain(&mut self.workers) {
-            process.set(&key, Some(value.clone()));
-        }
-        self.stores.lanes = lanes;
-    }
-
     /// Ends the test: everything at rest, every count in its place, no error in a log, nothing left in a store.
     pub async fn finish(mut self) {
         checks::at_rest(&self).await;
@@ -333,6 +297,9 @@ impl Drop for System {
         }
     }
 }
+
+/// With this environment variable every system that brings no broker of its own is guarded.
+const GUARDED: &str = "IM_TEST_GUARDED";
 
 /// Few, so that they are set up quickly and every lane sees traffic.
 const LANES: u16 = 4;

@@ -56,6 +56,7 @@ mod tests {
             port: 1987 + at as u16,
             sessions: *sessions,
             draining: false,
+            speaks: shared::contract::Speaks::this(),
         };
         sessions.iter().enumerate().map(node).collect()
     }

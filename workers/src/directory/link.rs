@@ -8,12 +8,17 @@ use std::{
 };
 
 use redis::{
-    AsyncConnectionConfig, Client, FromRedisValue, InfoDict, Pipeline, RedisError, aio::MultiplexedConnection,
+    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ErrorKind, FromRedisValue, InfoDict,
+    IntoConnectionInfo, Pipeline, RedisError, TlsCertificates, aio::MultiplexedConnection,
 };
-use shared::telemetry::Metric;
+use shared::{
+    telemetry::Metric,
+    tls::{self, TlsError, Trust},
+};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::config;
 use crate::metric::metrics;
 
 /// The longest pause between two attempts to connect.
@@ -42,6 +47,32 @@ pub struct Link {
     lost: Notify,
 }
 
+/// One that connects as configured; with `rediss://` only to somebody who can be believed.
+///
+/// # Errors
+/// The URL is not one, or a file for TLS cannot be used.
+pub fn client(redis: &config::Redis) -> Result<Client, RedisError> {
+    let mut info = redis.url.expose().into_connection_info()?;
+    if !redis.password.expose().is_empty() {
+        let settings = info.redis_settings().clone().set_password(redis.password.expose());
+        info = info.set_redis_settings(settings);
+    }
+    if !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
+        return Client::open(info);
+    }
+    let unusable = |error: TlsError| {
+        RedisError::from((ErrorKind::InvalidClientConfig, "a file for TLS cannot be used", error.to_string()))
+    };
+    // Judged here, where a mistake is said with its file's name.
+    tls::Client::with_identity(&Trust::of_file(&redis.ca), &redis.certificate, &redis.key)
+        .map_err(unusable)?;
+    let read = |file: &str| (!file.is_empty()).then(|| std::fs::read(file)).transpose();
+    let (root_cert, certificate, key) = (read(&redis.ca)?, read(&redis.certificate)?, read(&redis.key)?);
+    let client_tls =
+        certificate.zip(key).map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key });
+    Client::build_with_tls(info, TlsCertificates { client_tls, root_cert })
+}
+
 #[derive(Default)]
 struct State {
     open: Option<Open>,
@@ -64,8 +95,9 @@ impl std::fmt::Debug for State {
 }
 
 impl Link {
-    pub(super) fn new(url: &str, timeout: Duration) -> Result<Self, RedisError> {
-        Ok(Self { client: Client::open(url)?, timeout, state: Mutex::default(), lost: Notify::new() })
+    pub(super) fn new(redis: &config::Redis) -> Result<Self, RedisError> {
+        let (client, timeout) = (client(redis)?, redis.timeout_ms.get());
+        Ok(Self { client, timeout, state: Mutex::default(), lost: Notify::new() })
     }
 
     pub(super) fn is_up(&self) -> bool {

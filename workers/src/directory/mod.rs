@@ -66,11 +66,11 @@ impl Directory {
     /// Connects in [`Directory::run`], not here: a worker starts while Redis is down.
     ///
     /// # Errors
-    /// When `[redis] url` cannot be read.
+    /// When `[redis]` is of no use: the URL cannot be read, or a certificate.
     pub fn new(config: &WorkerConfig) -> Result<Self, redis::RedisError> {
         let redis = &config.redis;
         let inner = Inner {
-            link: Link::new(redis.url.expose(), redis.timeout_ms.get())?,
+            link: Link::new(redis)?,
             prefix: redis.prefix.clone(),
             epoch: RwLock::default(),
             settle: config.worker.node_dead_ms.get(),

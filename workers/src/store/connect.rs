@@ -2,10 +2,13 @@
 
 use std::{str::FromStr, time::Duration};
 
-use tokio::task::JoinHandle;
-use tokio_postgres::{Client, NoTls};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::JoinHandle,
+};
+use tokio_postgres::{Client, Connection, NoTls, tls::TlsStream};
 
-use super::StoreError;
+use super::{StoreError, tls::Tls};
 use crate::config;
 
 /// A connection of its own, outside the pool, with the task that drives it. The task ends when the client is dropped
@@ -31,23 +34,37 @@ pub async fn connect_with(
 /// What a connection is made with.
 pub(super) struct Settings {
     driver: tokio_postgres::Config,
+    tls: Option<Tls>,
     connect: Duration,
 }
 
 /// Opens one, and starts the task that drives it.
 pub(super) async fn connect(settings: &Settings) -> Result<(Client, JoinHandle<()>), StoreError> {
     let unreachable = |what: String, source| StoreError::Unreachable { what, source };
-    let (client, connection) = tokio::time::timeout(settings.connect, settings.driver.connect(NoTls))
+    let connecting = async {
+        match settings.tls.clone() {
+            None => settings.driver.connect(NoTls).await.map(driven),
+            Some(tls) => settings.driver.connect(tls).await.map(driven),
+        }
+    };
+    tokio::time::timeout(settings.connect, connecting)
         .await
         .map_err(|_| unreachable(format!("it did not answer within {:?}", settings.connect), None))?
-        .map_err(|error| unreachable(super::described(&error), Some(error)))?;
+        .map_err(|error| unreachable(super::described(&error), Some(error)))
+}
+
+fn driven<S, T>((client, connection): (Client, Connection<S, T>)) -> (Client, JoinHandle<()>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: TlsStream + Unpin + Send + 'static,
+{
     let driven = tokio::spawn(async move {
         // Whoever uses the client gets the error too, with what was being done.
         if let Err(error) = connection.await {
             tracing::debug!(error = super::described(&error), "a connection to PostgreSQL ended");
         }
     });
-    Ok((client, driven))
+    (client, driven)
 }
 
 /// The configured connection with server settings for the session, its schema in front.
@@ -56,8 +73,20 @@ pub(super) fn settings(
     session: &[(&str, String)],
 ) -> Result<Settings, StoreError> {
     check_schema(&postgres.schema)?;
-    let mut driver = tokio_postgres::Config::from_str(postgres.url.expose()).map_err(|error| {
-        StoreError::Settings { key: "url", expected: "postgres://…", found: error.to_string() }
+    // What other clients call `verify-full` is what `require` means here.
+    let url = postgres.url.expose().replace("sslmode=verify-full", "sslmode=require");
+    let mut driver = tokio_postgres::Config::from_str(&url).map_err(|error| StoreError::Settings {
+        key: "url",
+        expected: "postgres://…",
+        found: error.to_string(),
+    })?;
+    if !postgres.password.expose().is_empty() {
+        driver.password(postgres.password.expose());
+    }
+    let tls = Tls::new(postgres, &mut driver).map_err(|error| StoreError::Settings {
+        key: "ca, certificate, key",
+        expected: "files for TLS",
+        found: error.to_string(),
     })?;
     let (connect, hung) = (postgres.connect_seconds.get(), postgres.hung_seconds.get());
     let mut options = format!("-c search_path={}", postgres.schema);
@@ -82,7 +111,7 @@ pub(super) fn settings(
     if driver.get_application_name().is_none() {
         driver.application_name("simple-im worker");
     }
-    Ok(Settings { driver, connect })
+    Ok(Settings { driver, tls, connect })
 }
 
 /// A schema's name stands in statements and in the connection's options unquoted.
@@ -99,7 +128,40 @@ pub(super) fn check_schema(schema: &str) -> Result<(), StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use shared::config::{Secret, SecretUrl};
+
     use super::*;
+
+    #[test]
+    fn tls_is_as_the_url_asks_and_the_password_may_stand_apart() {
+        let with = |url: &str| config::Postgres {
+            url: SecretUrl::new(url),
+            password: Secret::new("geheim"),
+            ..config::WorkerConfig::default().postgres
+        };
+        let made = rcgen::generate_simple_self_signed(vec!["db".to_owned()]).unwrap();
+        let root = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(root.path(), made.cert.pem()).unwrap();
+        for (url, tls) in [
+            ("postgres://im@db/im", false),
+            ("postgres://im@db/im?sslmode=prefer", false),
+            ("postgres://im@db/im?sslmode=disable", false),
+            ("postgres://im@db/im?sslmode=require", true),
+            ("postgres://im@db/im?application_name=x&sslmode=verify-full", true),
+        ] {
+            let postgres = config::Postgres { ca: root.path().display().to_string(), ..with(url) };
+            let settings = settings(&postgres, &[]).unwrap();
+            assert_eq!(settings.tls.is_some(), tls, "{url}");
+            assert_eq!(settings.driver.get_password(), Some(b"geheim".as_slice()));
+        }
+        let missing =
+            config::Postgres { ca: "/nowhere.pem".to_owned(), ..with("postgres://im@db/im?sslmode=require") };
+        let Err(error) = settings(&missing, &[]) else { panic!("a file that is not there was of use") };
+        assert!(
+            error.to_string().contains("/nowhere.pem") && !error.to_string().contains("geheim"),
+            "{error}"
+        );
+    }
 
     #[test]
     fn a_schema_that_would_need_quotes_is_refused() {

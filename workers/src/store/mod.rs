@@ -2,7 +2,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`pool`], [`connect`], [`session`] | connections: shared, of their own; prepared statements, transactions |
+//! | [`pool`], [`connect`], [`tls`], [`session`] | connections: shared, of their own, encrypted; prepared statements, transactions |
 //! | [`mod@migrate`] | bringing a schema up to what this binary knows |
 //! | [`rows`] | rows of `messages` to frames, and requests to their columns |
 //! | [`chunk`], [`lanes`] | what committers write, and how far they are |
@@ -28,6 +28,7 @@ pub mod pages;
 pub mod pool;
 pub mod rows;
 pub mod session;
+mod tls;
 pub mod tokens;
 pub mod users;
 

@@ -64,11 +64,7 @@ impl Desk {
 
     /// The broker.
     pub async fn nats(&self) -> Result<&async_nats::Client> {
-        let connect = || async {
-            let options =
-                async_nats::ConnectOptions::new().name("simple-im admin").connection_timeout(CONNECT);
-            options.connect(self.config.nats.url.expose()).await
-        };
+        let connect = || async { self.config.nats.door()?.connect("simple-im admin", CONNECT).await };
         self.nats.get_or_try_init(connect).await.context("[nats] url")
     }
 

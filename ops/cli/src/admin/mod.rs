@@ -21,6 +21,8 @@ mod table;
 mod tell;
 mod users;
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use shared::config::Start;
@@ -30,10 +32,14 @@ use workers::{
 };
 
 use self::{desk::Desk, table::Table};
+use crate::record::Stack;
 
 /// What `simple-im admin` takes.
 #[derive(Debug, Args)]
 pub struct Options {
+    /// The data folder of a stack of `simple-im up`: its stores, with their passwords.
+    #[arg(long, value_name = "DIR", global = true)]
+    stack: Option<PathBuf>,
     #[command(flatten)]
     config: shared::config::Args,
     /// Who you are, for the audit, beside the operating system's user.
@@ -83,7 +89,8 @@ enum Command {
 /// # Errors
 /// What stood in its way; the audit has it too, if PostgreSQL could be reached.
 pub async fn run(options: Options) -> Result<std::process::ExitCode> {
-    let config: WorkerConfig = match options.config.start(DEFAULT, RULES) {
+    let config = Stack::over(options.config, options.stack.as_deref())?;
+    let config: WorkerConfig = match config.start(DEFAULT, RULES) {
         Start::Run(config) => config,
         Start::Exit(code) => return Ok(code),
     };

@@ -23,8 +23,10 @@ pub async fn live(desk: &Desk, time: Duration) -> Result<BTreeMap<NodeId, Heartb
     let mut heartbeats = desk.nats().await?.subscribe(desk.subjects.heartbeats()).await?;
     let (end, mut nodes) = (Instant::now() + time, BTreeMap::new());
     while let Ok(Some(message)) = timeout_at(end, heartbeats.next()).await {
-        // What cannot be read is a worker's to complain about.
-        if let Ok(beat) = rpc::from_slice::<Heartbeat>(&message.payload) {
+        // What cannot be read, or speaks for another, is a worker's to complain about.
+        if let Ok(beat) = rpc::from_slice::<Heartbeat>(&message.payload)
+            && desk.subjects.is_beat_of(message.subject.as_str(), &beat.node, &beat.speaks)
+        {
             nodes.insert(beat.node.clone(), beat);
         }
     }
@@ -60,9 +62,11 @@ pub async fn everywhere(desk: &Desk, what: &[Control]) -> Result<Told> {
     }
     let nats = desk.nats().await?;
     let inbox = nats.new_inbox();
-    let mut answers = nats.subscribe(inbox.clone()).await?;
-    for one in what {
-        nats.publish_with_reply(desk.subjects.control_all(), inbox.clone(), rpc::to_vec(one).into()).await?;
+    let mut answers = nats.subscribe(format!("{inbox}.*")).await?;
+    for (number, one) in what.iter().enumerate() {
+        // The broker lets an edge answer once to each.
+        let reply = format!("{inbox}.{number}");
+        nats.publish_with_reply(desk.subjects.control_all(), reply, rpc::to_vec(one).into()).await?;
     }
     nats.flush().await?;
     let live = live(desk, LISTEN).await?;

@@ -74,6 +74,9 @@ pub struct Options {
     /// Messages a second, over all clients.
     #[arg(long, default_value_t = 300)]
     pub rate: u32,
+    /// Clients speak TLS with the edges.
+    #[arg(long)]
+    pub tls: bool,
     /// Where the stack's folder is made; it is removed after a clean run.
     #[arg(long, value_name = "DIR")]
     pub keep_in: Option<PathBuf>,
@@ -89,7 +92,7 @@ pub async fn run(options: Options) -> Result<ExitCode> {
     let dir = parent.join(format!("simple-im-chaos-{}-{}", options.seed, std::process::id()));
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     say(format_args!("seed {}: starting a stack in {}", options.seed, dir.display()));
-    let world = World::start(dir.clone()).await?;
+    let world = World::start(dir.clone(), options.tls).await?;
     let watch = Watch::new()?;
     let ledger = tokio::select! {
         ledger = experiment(&options, &world, &watch) => ledger,
@@ -232,7 +235,7 @@ async fn commit() -> Option<String> {
 }
 
 async fn nats_version(world: &World) -> Result<String> {
-    Ok(async_nats::connect(world.url("nats")?).await?.server_info().version)
+    Ok(shared::nats::connect(&world.url("nats")?).await?.server_info().version)
 }
 
 async fn redis_version(world: &World) -> Result<String> {

@@ -78,7 +78,7 @@ pub async fn gather(
     world: &World,
     history: &mut History,
 ) -> Result<(People, Vec<Events>)> {
-    let edges = &world.edges()?;
+    let (edges, apis) = (&world.edges()?, &world.apis()?);
     // Users have one device or two: their devices' numbers are known before they connect.
     let mut first = 0;
     let users = (0..options.pairs * 2).map(|number| {
@@ -86,7 +86,7 @@ pub async fn gather(
         first = devices.end;
         (number, devices)
     });
-    let connected = stream::iter(users).map(|(number, devices)| user(number, devices, edges));
+    let connected = stream::iter(users).map(|(number, devices)| user(number, devices, edges, apis));
     let users: Vec<Vec<Connected>> = connected.buffered(AT_ONCE).try_collect().await?;
     let (mut devices, mut events, mut ids) = (Vec::new(), Vec::new(), Vec::new());
     for user in users {
@@ -130,9 +130,14 @@ fn is_slow(device: usize) -> bool {
     device % SLOW == SLOW - 1
 }
 
-async fn user(number: usize, numbers: Range<usize>, edges: &[[String; 3]]) -> Result<Vec<Connected>> {
+async fn user(
+    number: usize,
+    numbers: Range<usize>,
+    edges: &[[String; 3]],
+    apis: &[Api],
+) -> Result<Vec<Connected>> {
     let phone = format!("1{number:09}");
-    let http = |at: usize| Api::new(format!("http://{}", edges[at % edges.len()][1]));
+    let http = |at: usize| apis[at % apis.len()].clone();
     http(number).register(&phone, "chaos", PASSWORD).await.context("registering")?;
     let mut devices = Vec::new();
     for (device, in_all) in numbers.enumerate() {

@@ -65,7 +65,7 @@ pub async fn rest(world: &World, record: &Record) -> Rest {
 /// set aside.
 async fn streams(world: &World) -> Result<(u64, u64, u64)> {
     let subjects = Subjects::new(PREFIX);
-    let nats = timeout(LIMIT, async_nats::connect(world.url("nats")?)).await.context("NATS")??;
+    let nats = timeout(LIMIT, shared::nats::connect(&world.url("nats")?)).await.context("NATS")??;
     let jetstream = async_nats::jetstream::new(nats);
     let held = async |name: String| -> Result<(u64, u64)> {
         let mut stream = jetstream.get_stream(name).await?;

@@ -45,7 +45,7 @@ pub struct Figures {
 impl Watch {
     /// Has seen nothing.
     pub fn new() -> Result<Self> {
-        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?;
+        let http = shared::client::http::builder(None).timeout(PATIENCE).build()?;
         Ok(Self { http, seen: Mutex::default() })
     }
 

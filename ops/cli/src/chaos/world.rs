@@ -9,6 +9,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use shared::client::http::Api;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
@@ -39,8 +40,8 @@ pub struct World {
 }
 
 impl World {
-    /// Starts it in this folder.
-    pub async fn start(dir: PathBuf) -> Result<Self> {
+    /// Starts it in this folder, its edges with TLS or without.
+    pub async fn start(dir: PathBuf, tls: bool) -> Result<Self> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
         let mut store_ports = BTreeMap::new();
         for store in ["nats", "postgres", "redis"] {
@@ -75,9 +76,9 @@ impl World {
         fs::write(dir.join("edge.toml"), EDGE)?;
         let world = Self { dir, program: std::env::current_exe()?, proxies };
         let (edges, workers) = (EDGES.to_string(), WORKERS.to_string());
-        let output =
-            world.command("up").args(["--detach", "--edges", &edges, "--workers", &workers]).output();
-        let output = output.await.context("running simple-im up")?;
+        let mut up = world.command("up");
+        up.args(["--detach", "--edges", &edges, "--workers", &workers]).args(tls.then_some("--tls"));
+        let output = up.output().await.context("running simple-im up")?;
         if !output.status.success() {
             bail!(
                 "the stack did not start:\n{}",
@@ -141,6 +142,12 @@ impl World {
             .filter(|it| it.kind == Kind::Edge)
             .filter_map(|it| Some([it.addresses.tcp?, it.addresses.http?, it.addresses.metrics?]));
         Ok(edges.collect())
+    }
+
+    /// Their HTTP APIs as clients speak to them.
+    pub fn apis(&self) -> Result<Vec<Api>> {
+        let stack = self.stack()?;
+        stack.process.iter().filter(|it| it.kind == Kind::Edge).map(|it| it.addresses.api()).collect()
     }
 
     /// Which processes the edges are.

@@ -86,13 +86,9 @@ async fn look(options: &Options, place: &Place, mut config: WorkerConfig) -> Vec
         }
     }
     adopt(&mut config, &processes);
-    let nats = nats::gather(nats::Asked {
-        url: config.nats.url.expose(),
-        prefix: &config.nats.prefix,
-        monitor: options.nats_monitor.as_deref(),
-    });
+    let nats = nats::gather(nats::Asked { nats: &config.nats, monitor: options.nats_monitor.as_deref() });
     let (nats, postgres, redis) =
-        tokio::join!(nats, postgres::gather(&config.postgres), redis::gather(&config.redis.url));
+        tokio::join!(nats, postgres::gather(&config.postgres), redis::gather(&config.redis));
     let mut heard = None;
     match nats {
         Ok(told) => {
@@ -197,11 +193,18 @@ fn passwords(config: &WorkerConfig, processes: &[Process]) -> Vec<Seen> {
         who: who.to_owned(),
         strength,
     };
-    let mut all = vec![
-        seen("nats.url", "this command", config.nats.url.strength()),
-        seen("postgres.url", "this command", config.postgres.url.strength()),
-        seen("redis.url", "this command", config.redis.url.strength()),
-    ];
+    let mut all = Vec::new();
+    for (store, url, password) in [
+        ("nats", &config.nats.url, &config.nats.password),
+        ("postgres", &config.postgres.url, &config.postgres.password),
+        ("redis", &config.redis.url, &config.redis.password),
+    ] {
+        // A password apart stands in place of the URL's.
+        all.push(match password.strength() {
+            Strength::None => seen(&format!("{store}.url"), "this command", url.strength()),
+            worth => seen(&format!("{store}.password"), "this command", worth),
+        });
+    }
     for process in processes {
         let settings = process.about.iter().flat_map(|about| &about.settings);
         all.extend(settings.filter_map(|(key, setting)| Some(seen(key, &process.name, setting.secret?))));

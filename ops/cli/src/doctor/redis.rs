@@ -33,6 +33,8 @@ pub struct Redis {
     pub persists: Option<bool>,
     /// It wants a password.
     pub auth: bool,
+    /// The road to it is encrypted.
+    pub tls: bool,
     /// The road to it leaves this machine.
     pub remote: bool,
 }
@@ -95,6 +97,13 @@ const AUTH: Check = Check {
     remedy: "requirepass or ACLs, the password in [redis] url; and keep the port off public networks",
 };
 
+const TLS: Check = Check {
+    key: "redis.tls",
+    expected: "TLS on a road that leaves the machine",
+    why: "its password and cached messages cross the network readable",
+    remedy: "tls-port at the server, rediss:// in [redis] url and its ca; or a private network",
+};
+
 /// Judges it.
 pub fn check(redis: &Redis) -> Vec<Finding> {
     let at = "redis";
@@ -123,6 +132,11 @@ pub fn check(redis: &Redis) -> Vec<Finding> {
         (true, _) => AUTH.found(Severity::Ok, at, "a password"),
         (false, true) => AUTH.found(Severity::Warning, at, "none asked for"),
         (false, false) => AUTH.found(Severity::Note, at, "none asked for, on this machine"),
+    });
+    findings.push(match (redis.tls, redis.remote) {
+        (true, _) => TLS.found(Severity::Ok, at, TLS.expected),
+        (false, true) => TLS.found(Severity::Warning, at, "plain TCP"),
+        (false, false) => TLS.found(Severity::Ok, at, "plain, on this machine"),
     });
     findings
 }

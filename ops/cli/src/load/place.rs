@@ -136,6 +136,11 @@ impl Place {
         let mut edges = Vec::new();
         for process in self.stack.process.iter().filter(|process| process.kind == Kind::Edge) {
             let (Some(tcp), Some(http)) = (&process.addresses.tcp, &process.addresses.http) else { continue };
+            ensure!(
+                process.addresses.ca.is_none(),
+                "expected a stack without TLS, which this load does not speak, found {} with it",
+                process.name
+            );
             let tcp =
                 tcp.to_socket_addrs().with_context(|| tcp.clone())?.next().context("an edge's address")?;
             edges.push(Edge { tcp, http: http.clone(), pid: process.identity.pid });

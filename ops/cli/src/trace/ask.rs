@@ -30,13 +30,9 @@ impl Processes {
     /// # Errors
     /// When it cannot be reached.
     pub async fn open(config: &WorkerConfig, wait: Duration, expected: Option<usize>) -> Result<Self> {
-        let options = async_nats::ConnectOptions::new()
-            .name("simple-im trace")
-            .connection_timeout(Duration::from_secs(5));
-        let client = options
-            .connect(config.nats.url.expose())
-            .await
-            .with_context(|| format!("connecting to {}", config.nats.url))?;
+        let door = config.nats.door().context("[nats]")?;
+        let connecting = door.connect("simple-im trace", Duration::from_secs(5));
+        let client = connecting.await.with_context(|| format!("connecting to {}", config.nats.url))?;
         let subjects = Subjects::new(&config.nats.prefix);
         Ok(Self { client, subjects, wait, known: BTreeMap::new(), expected })
     }

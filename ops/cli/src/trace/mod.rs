@@ -34,7 +34,7 @@ use self::{
     facts::{Facts, Message},
     road::Road,
 };
-use crate::record::{Kind, Stack};
+use crate::record::Stack;
 
 /// What `simple-im trace` takes.
 #[derive(Debug, Args)]
@@ -79,7 +79,7 @@ enum Wanted {
 pub async fn run(options: Options) -> Result<ExitCode> {
     let wanted = wanted(options.what.as_deref(), options.last)?;
     let config: WorkerConfig =
-        match with_stack(options.config, options.stack.as_deref())?.start(DEFAULT, RULES) {
+        match Stack::over(options.config, options.stack.as_deref())?.start(DEFAULT, RULES) {
             Start::Run(config) => config,
             Start::Exit(code) => return Ok(code),
         };
@@ -205,22 +205,6 @@ fn wanted(what: Option<&str>, last: Option<u32>) -> Result<Wanted> {
         },
         (None, None) => bail!("expected USER/ID, as 42/a_02, or --last N; found neither"),
     }
-}
-
-/// The configuration with the addresses of a private stack's stores over it.
-fn with_stack(
-    mut config: shared::config::Args,
-    data: Option<&std::path::Path>,
-) -> Result<shared::config::Args> {
-    let Some(data) = data else { return Ok(config) };
-    let stack = Stack::read(data)?.with_context(|| format!("no stack runs on {}", data.display()))?;
-    for (key, kind) in [("nats.url", Kind::Nats), ("postgres.url", Kind::Postgres)] {
-        let process = stack.process.iter().find(|process| process.kind == kind);
-        let url = process.and_then(|process| process.addresses.url.as_deref());
-        let url = url.with_context(|| format!("the stack on {} has no {kind:?}", data.display()))?;
-        config.set.push(format!("{key}={url}"));
-    }
-    Ok(config)
 }
 
 #[cfg(test)]

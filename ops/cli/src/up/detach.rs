@@ -30,6 +30,7 @@ pub async fn start(options: &Options, data: &Path) -> Result<ExitCode> {
     command.args(["up", "--detached", "--data"]).arg(data);
     command.args(["--edges", &options.edges.to_string(), "--workers", &options.workers.to_string()]);
     command.args(options.compat.then_some("--compat"));
+    command.args(options.tls.then_some("--tls"));
     command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
     let mut child = command.spawn().context("starting the supervisor")?;
     drop(command);

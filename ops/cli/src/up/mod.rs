@@ -35,11 +35,11 @@ use tokio_util::sync::CancellationToken;
 use self::board::Board;
 use self::keep::Keeper;
 use self::log::Log;
-use self::plan::{Ports, Stores};
+use self::plan::{Edges, Ports, Stores};
 use self::say::Say;
 use self::spec::Spec;
 use crate::lock::{self, Attempt};
-use crate::{migrate, stale};
+use crate::{migrate, stack::authority, stale};
 
 pub use self::detach::cut_loose;
 
@@ -61,6 +61,9 @@ pub struct Options {
     /// Give each edge a port for simple_im's original clients, `compat` in stack.toml.
     #[arg(long)]
     pub compat: bool,
+    /// Give the edges a certificate of the stack's own, signed by DIR/tls/ca.pem: clients and browsers speak TLS with them.
+    #[arg(long)]
+    pub tls: bool,
     /// Return once all is ready, and leave it running.
     #[arg(long)]
     pub detach: bool,
@@ -117,8 +120,10 @@ async fn serve(
     began: Instant,
 ) -> Result<()> {
     let mut ports = Ports::of(data);
-    let stores = plan::stores(data, &mut ports).await?;
-    let edges = plan::edges(data, options.edges, options.compat, &mut ports, &stores)?;
+    let stores = plan::stores(data, &mut ports, options.edges).await?;
+    let tls = options.tls.then(|| authority::kept_in(&data.join("tls"))).transpose()?;
+    let wanted = Edges { count: options.edges, compat: options.compat, tls };
+    let edges = plan::edges(data, &wanted, &mut ports, &stores)?;
     let workers = plan::workers(data, options.workers, &mut ports, &stores)?;
     ports.keep()?;
 
@@ -144,8 +149,12 @@ fn where_to_go(data: &Path, edges: &[Spec], workers: &[Spec]) -> String {
     let mut lines = Vec::new();
     for edge in edges {
         if let (Some(tcp), Some(http)) = (&edge.addresses.tcp, &edge.addresses.http) {
-            lines.push(format!("  {}: clients at {tcp}, browser and HTTP at http://{http}/", edge.name));
+            let scheme = if edge.addresses.ca.is_some() { "https" } else { "http" };
+            lines.push(format!("  {}: clients at {tcp}, browser and HTTP at {scheme}://{http}/", edge.name));
         }
+    }
+    if let Some(ca) = edges.iter().find_map(|edge| edge.addresses.ca.as_ref()) {
+        lines.push(format!("  TLS: who connects trusts {}", ca.display()));
     }
     for edge in edges {
         if let Some(compat) = &edge.addresses.compat {

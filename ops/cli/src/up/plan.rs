@@ -5,9 +5,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use shared::config::{Args, ConfigErrors};
+use shared::subject::{Subjects, permissions::Role};
+use workers::config::{DEFAULT, RULES, WorkerConfig};
 
 use super::spec::{Program, Spec};
 use crate::record::{Addresses, Kind, replace};
+use crate::stack::authority::Pair;
 use crate::stack::ports;
 use crate::stack::servers::{Nats, Postgres, Redis, Store};
 
@@ -59,32 +63,71 @@ impl Ports {
     }
 }
 
-/// Prepares the stores: folders, configuration, and the database's cluster where there is none.
-pub async fn stores(data: &Path, ports: &mut Ports) -> Result<Stores> {
-    let nats = Nats::prepare(&data.join("nats"), ports.give("nats", 4222)?)?;
+/// Prepares the stores: folders, configuration, passwords, and the database's cluster where there is none. The broker
+/// knows each of so many edges by a user of its own.
+pub async fn stores(data: &Path, ports: &mut Ports, edges: u16) -> Result<Stores> {
+    let names: Vec<String> = (1..=edges).map(|number| format!("e{number}")).collect();
+    let mut roles = vec![Role::Admin, Role::Worker, Role::Edge(None)];
+    roles.extend(names.iter().map(|name| Role::Edge(Some(name))));
+    let subjects = Subjects::new(&prefix(data)?);
+    let nats = Nats::prepare_for(&data.join("nats"), ports.give("nats", 4222)?, &subjects, &roles)?;
     let redis = Redis::prepare(&data.join("redis"), ports.give("redis", 6379)?)?;
     let postgres = Postgres::prepare(&data.join("postgres"), ports.give("postgres", 5432)?).await?;
     Ok(Stores { nats, postgres, redis })
 }
 
+/// What every subject begins with: the workers' own file may say so.
+fn prefix(data: &Path) -> Result<String> {
+    let config = Args { config: own_config(data, "worker"), ..Args::default() };
+    let config: Result<_, ConfigErrors> = config.load::<WorkerConfig>(DEFAULT, RULES);
+    Ok(config.context("the workers' configuration")?.config.nats.prefix)
+}
+
+/// How a process reaches a store: nothing of it is secret.
+fn access(store: &Store, role: Role<'_>) -> impl Iterator<Item = (&'static str, String)> {
+    let (url, password) = match store {
+        Store::Nats(_) => ("IM_NATS__URL", "IM_NATS__PASSWORD_FILE"),
+        Store::Postgres(_) => ("IM_POSTGRES__URL", "IM_POSTGRES__PASSWORD_FILE"),
+        Store::Redis(_) => ("IM_REDIS__URL", "IM_REDIS__PASSWORD_FILE"),
+    };
+    let access = store.access(role);
+    let file = access.password_file.map(|file| (password, file.display().to_string()));
+    [(url, access.url)].into_iter().chain(file)
+}
+
+/// Which edges are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Edges {
+    /// How many.
+    pub count: u16,
+    /// Each has a port for simple_im's original clients.
+    pub compat: bool,
+    /// What they show their clients.
+    pub tls: Option<Pair>,
+}
+
 /// The edges `e1`, `e2`, ….
-/// With `compat` each has a port for simple_im's original clients.
-pub fn edges(data: &Path, count: u16, compat: bool, ports: &mut Ports, stores: &Stores) -> Result<Vec<Spec>> {
-    ours(data, Kind::Edge, "edge", 'e', count, |name| {
+pub fn edges(data: &Path, wanted: &Edges, ports: &mut Ports, stores: &Stores) -> Result<Vec<Spec>> {
+    ours(data, Kind::Edge, "edge", 'e', wanted.count, |name| {
         let (tcp, http) =
             (ports.address(&format!("{name}.tcp"), 1987)?, ports.address(&format!("{name}.http"), 8080)?);
         let metrics = ports.address(&format!("{name}.metrics"), 9187)?;
-        let compat = compat.then(|| ports.address(&format!("{name}.compat"), 2015)).transpose()?;
+        let compat = wanted.compat.then(|| ports.address(&format!("{name}.compat"), 2015)).transpose()?;
         let mut environment = vec![
             ("IM_EDGE__NAME", name.to_owned()),
             ("IM_EDGE__LISTEN", tcp.clone()),
             ("IM_EDGE__HTTP", http.clone()),
             ("IM_EDGE__METRICS", metrics.clone()),
-            ("IM_NATS__URL", stores.nats.url()),
         ];
+        environment.extend(access(&stores.nats, Role::Edge(Some(name))));
         environment.extend(compat.clone().map(|address| ("IM_EDGE__COMPAT_LISTEN", address)));
+        if let Some(Pair { certificate, key, .. }) = &wanted.tls {
+            environment.push(("IM_TLS__CERTIFICATE", certificate.display().to_string()));
+            environment.push(("IM_TLS__KEY", key.display().to_string()));
+        }
+        let ca = wanted.tls.as_ref().map(|pair| pair.ca.clone());
         let addresses =
-            Addresses { tcp: Some(tcp), http: Some(http), compat, metrics: Some(metrics), url: None };
+            Addresses { tcp: Some(tcp), http: Some(http), compat, ca, metrics: Some(metrics), url: None };
         Ok((addresses, environment))
     })
 }
@@ -93,13 +136,11 @@ pub fn edges(data: &Path, count: u16, compat: bool, ports: &mut Ports, stores: &
 pub fn workers(data: &Path, count: u16, ports: &mut Ports, stores: &Stores) -> Result<Vec<Spec>> {
     ours(data, Kind::Worker, "worker", 'w', count, |name| {
         let metrics = ports.address(&format!("{name}.metrics"), 9287)?;
-        let environment = vec![
-            ("IM_WORKER__NAME", name.to_owned()),
-            ("IM_WORKER__METRICS", metrics.clone()),
-            ("IM_NATS__URL", stores.nats.url()),
-            ("IM_POSTGRES__URL", stores.postgres.url()),
-            ("IM_REDIS__URL", stores.redis.url()),
-        ];
+        let mut environment =
+            vec![("IM_WORKER__NAME", name.to_owned()), ("IM_WORKER__METRICS", metrics.clone())];
+        for store in [&stores.nats, &stores.postgres, &stores.redis] {
+            environment.extend(access(store, Role::Worker));
+        }
         Ok((Addresses { metrics: Some(metrics), ..Addresses::default() }, environment))
     })
 }

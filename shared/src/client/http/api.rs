@@ -18,6 +18,7 @@ use crate::{
     client::{Delivery, incoming},
     config::Secret,
     ids::UserId,
+    tls::{self, TlsError, Trust},
 };
 
 /// How long one call may take.
@@ -30,6 +31,7 @@ pub struct Api {
     /// The one that answered last, shared by clones.
     current: Arc<AtomicUsize>,
     http: reqwest::Client,
+    tls: Option<tls::Client>,
 }
 
 /// What a login gives.
@@ -109,6 +111,15 @@ pub struct Offline {
     pub reply: Reply,
 }
 
+fn over(tls: Option<&tls::Client>) -> reqwest::Client {
+    match super::builder(tls).timeout(PATIENCE).build() {
+        Ok(client) => client,
+        Err(error) => {
+            unreachable!("nothing that is set here can fail, as every test of the API shows: {error}")
+        }
+    }
+}
+
 impl Api {
     /// `base`: `http://host:port`, with or without a slash at its end. A wrong one shows at the first call.
     pub fn new(base: impl AsRef<str>) -> Self {
@@ -118,9 +129,39 @@ impl Api {
     /// Several base URLs of one system: a call goes to the one that answered last, and where that cannot be connected to,
     /// to the others in turn. Without a balancer in front a client so outlives the node it began with.
     pub fn any(bases: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
-        let http = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build().unwrap_or_default();
+        Self::made(bases, None)
+    }
+
+    /// The same for URLs of `https://host:port`, trusting whom `tls` says. [`crate::client::Options::of_login`] takes it
+    /// over.
+    pub fn any_with_tls(bases: impl IntoIterator<Item = impl AsRef<str>>, tls: tls::Client) -> Self {
+        Self::made(bases, Some(tls))
+    }
+
+    /// One base URL, over TLS.
+    pub fn with_tls(base: impl AsRef<str>, tls: tls::Client) -> Self {
+        Self::any_with_tls([base], tls)
+    }
+
+    /// [`Api::new`], or, where `base` begins with `https://`, [`Api::with_tls`] with this trust.
+    ///
+    /// # Errors
+    /// The certificates to trust cannot be used.
+    pub fn of(base: impl AsRef<str>, trust: &Trust) -> Result<Self, TlsError> {
+        Ok(match base.as_ref().starts_with("https://") {
+            true => Self::with_tls(base, tls::Client::new(trust)?),
+            false => Self::new(base),
+        })
+    }
+
+    fn made(bases: impl IntoIterator<Item = impl AsRef<str>>, tls: Option<tls::Client>) -> Self {
         let bases = bases.into_iter().map(|base| base.as_ref().trim_end_matches('/').into()).collect();
-        Self { bases, current: Arc::default(), http }
+        Self { bases, current: Arc::default(), http: over(tls.as_ref()), tls }
+    }
+
+    /// Whom it trusts, where it speaks TLS.
+    pub fn tls(&self) -> Option<&tls::Client> {
+        self.tls.as_ref()
     }
 
     /// The base URL that answered last, without a slash at its end.

@@ -79,6 +79,25 @@ fn each_layer_lies_over_the_one_before() {
 }
 
 #[test]
+fn what_is_in_force_shows_no_password_and_what_it_is_worth() {
+    let told = |set: &str| {
+        let layers = Layers::new("[x]\npassword = \"\"\n").set(&[set]);
+        let resolved = layers.resolve::<Table>(&[Rule::secret("x.password")]).unwrap();
+        let setting = resolved.in_force["x.password"].clone();
+        (setting.value.as_str().unwrap().to_owned(), setting.secret)
+    };
+    let resolved = Layers::new("[x]\nurl = \"nats://worker@h\"\npassword = \"\"\n")
+        .set(&["x.password=geheim genug fuer viele"])
+        .resolve::<Table>(&[Rule::secret("x.password"), Rule::url("x.url", &["nats"])])
+        .unwrap();
+    assert_eq!(resolved.in_force["x.url"].secret, Some(Strength::None), "a name");
+    assert_eq!(told("x.password="), (String::new(), Some(Strength::None)));
+    assert_eq!(told("x.password=example-only"), ("***".to_owned(), Some(Strength::Example)));
+    assert_eq!(told("x.password=geheim"), ("***".to_owned(), Some(Strength::Short)));
+    assert_eq!(told("x.password=geheim genug fuer viele"), ("***".to_owned(), Some(Strength::Fine)));
+}
+
+#[test]
 fn all_mistakes_are_reported_at_once() {
     let file = file("[node]\nname = 3\nbaet_ms = 100\n[nodes]\nx = 1\n");
     let errors = Layers::new(DEFAULT)
@@ -131,4 +150,30 @@ fn a_file_that_is_missing_or_not_toml_is_named() {
 fn keys_without_a_rule_and_rules_without_a_key_are_found() {
     assert!(crate::config::without_rule(DEFAULT, RULES).is_empty());
     assert_eq!(crate::config::without_rule("[a]\nb = 1", &[Rule::any("a.c")]), ["a.b", "a.c"]);
+}
+
+#[test]
+fn a_secret_may_stand_in_a_file_and_nothing_else_may() {
+    let (url, long) = (file("postgres://im:geheim@db\n"), file("geheim\ngeheim\n"));
+    let path = |file: &tempfile::NamedTempFile| file.path().to_str().unwrap().to_owned();
+    let env = |name: &str, file: &str| Layers::new(DEFAULT).env([(name.to_owned(), file.to_owned())]);
+    let resolved = env("IM_STORE__URL_FILE", &path(&url)).resolve::<Config>(RULES).unwrap();
+    assert_eq!(resolved.config.store.url.expose(), "postgres://im:geheim@db");
+    assert!(resolved.printed.contains("IM_STORE__URL_FILE") && !resolved.printed.contains("geheim"));
+    let of_file = file(&format!("[store]\nurl_file = {:?}\n", path(&url)));
+    let resolved = Layers::new(DEFAULT).file(Some(of_file.path())).resolve::<Config>(RULES).unwrap();
+    assert_eq!(resolved.config.store.url.expose(), "postgres://im:geheim@db");
+    for (file, reason) in
+        [("/nowhere/secret".to_owned(), "No such file"), (path(&long), "more than one line")]
+    {
+        let errors = env("IM_STORE__URL_FILE", &file).resolve::<Config>(RULES).unwrap_err().to_string();
+        assert!(errors.contains(&format!("store.url_file = {file}, from the environment")), "{errors}");
+        assert!(errors.contains(reason) && !errors.contains("geheim"), "{errors}");
+    }
+    let errors = env("IM_NODE__NAME_FILE", &path(&url)).resolve::<Config>(RULES).unwrap_err().to_string();
+    assert!(
+        errors.contains(
+            "node.name_file, from the environment variable IM_NODE__NAME_FILE: there is no such key"
+        )
+    );
 }

@@ -6,9 +6,12 @@ use anyhow::{Context, Result, bail};
 use async_nats::Client;
 use futures::StreamExt;
 use serde_json::Value;
-use shared::subject::Subjects;
+use shared::{
+    rpc::{self, Heartbeat},
+    subject::Subjects,
+};
 use tokio::time::timeout;
-use workers::lane::source::METADATA_LANES;
+use workers::{config, lane::source::METADATA_LANES};
 
 use super::{Heard, Monitor, Nats, Stream, Told};
 use crate::doctor::clock::Clock;
@@ -22,10 +25,8 @@ const MOST: usize = 10_000;
 /// Where to ask.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
-    /// The server's address, with credentials.
-    pub url: &'a str,
-    /// The first part of every subject.
-    pub prefix: &'a str,
+    /// The way to the server, with credentials, and the first part of every subject.
+    pub nats: &'a config::Nats,
     /// The monitoring port, `http://host:8222`.
     pub monitor: Option<&'a str>,
 }
@@ -35,10 +36,11 @@ pub struct Asked<'a> {
 /// # Errors
 /// When the server does not answer, or its JetStream does not.
 pub async fn gather(asked: Asked<'_>) -> Result<Told> {
-    let options = async_nats::ConnectOptions::new().name("simple-im doctor").connection_timeout(PATIENCE);
-    let connecting = timeout(PATIENCE, options.connect(asked.url));
+    let url = asked.nats.url.expose();
+    let door = asked.nats.door()?;
+    let connecting = timeout(PATIENCE, door.connect("simple-im doctor", PATIENCE));
     let client = connecting.await.context("connecting took too long")?.context("connecting")?;
-    let subjects = Subjects::new(asked.prefix);
+    let subjects = Subjects::new(&asked.nats.prefix);
     let (stream_name, dead_name) = (subjects.stream(), subjects.dead_stream());
     let before = now_us();
     let stream = info(&client, &stream_name).await?;
@@ -61,7 +63,7 @@ pub async fn gather(asked: Asked<'_>) -> Result<Told> {
         version: greeting.version.clone(),
         auth: greeting.auth_required,
         tls: greeting.tls_required,
-        remote: is_remote(asked.url),
+        remote: is_remote(url),
         max_payload: i64::try_from(greeting.max_payload).unwrap_or(i64::MAX),
         servers: greeting.connect_urls.len().max(1),
         dead: dead.map(|info| info["state"]["messages"].as_i64().unwrap_or_default()),
@@ -116,8 +118,11 @@ async fn heard(client: &Client, subjects: &Subjects) -> Result<Heard> {
         while heard.nodes.len() + heard.workers.len() < MOST {
             tokio::select! {
                 Some(beat) = beats.next() => {
-                    let node = beat.subject.rsplit('.').next().unwrap_or_default().to_owned();
-                    heard.nodes.insert(node);
+                    if let Ok(told) = rpc::from_slice::<Heartbeat>(&beat.payload)
+                        && subjects.is_beat_of(beat.subject.as_str(), &told.node, &told.speaks)
+                    {
+                        heard.nodes.insert(told.node.as_str().to_owned());
+                    }
                 }
                 // Nobody at all is told by a status, which has no payload.
                 Some(answer) = answers.next() => if !answer.payload.is_empty() {
@@ -135,7 +140,7 @@ async fn heard(client: &Client, subjects: &Subjects) -> Result<Heard> {
 async fn varz(url: &str) -> Result<(Monitor, Option<Clock>)> {
     let url = format!("{}/varz", url.trim_end_matches('/'));
     let before = now_us();
-    let client = reqwest::Client::builder().timeout(PATIENCE).build()?;
+    let client = shared::client::http::builder(None).timeout(PATIENCE).build()?;
     let text = client.get(url).send().await?.error_for_status()?.text().await?;
     let clock = |value: &Value| {
         value["now"].as_str().and_then(unix_us).map(|theirs| Clock::read("nats", theirs, (before, now_us())))

@@ -29,7 +29,7 @@ pub async fn gather(name: &str, address: &str) -> Result<Answer> {
         true => address.trim_end_matches('/').to_owned(),
         false => format!("http://{address}"),
     };
-    let client = Client::builder().timeout(PATIENCE).build()?;
+    let client = shared::client::http::builder(None).timeout(PATIENCE).build()?;
     let (status, reason) = get(&client, &format!("{base}/readyz")).await?;
     let unready = (status != StatusCode::OK).then(|| reason.trim().replace('\n', "; "));
     // Asked again over the same connection, so that the time is that of one round trip.

@@ -23,6 +23,12 @@ const METRICS: Check = Check {
     why: "figures, settings and readiness are for whoever runs the system alone",
     remedy: "listen on a private address, or let only the monitoring reach the port",
 };
+const CLIENTS_TLS: Check = Check {
+    key: "edge.tls",
+    expected: "a certificate, or a proxy with one in front",
+    why: "whoever is between a client and this node reads and alters what goes by, tokens and passwords included",
+    remedy: "[tls] certificate and key; where a proxy or balancer has them, let it alone reach this port",
+};
 const PASSWORDS: Check = Check {
     key: "worker.argon2",
     expected: "19456 KiB and 2 passes, or more",
@@ -48,6 +54,13 @@ pub fn check(process: &Process) -> Vec<Finding> {
         {
             let told = if advertise.is_empty() { listen } else { advertise };
             findings.push(ADVERTISE.judged(!is_any(told), Severity::Warning, name, told));
+        }
+        if let (Some(certificate), Some(listen)) =
+            (process.text("tls.certificate"), process.text("edge.listen"))
+        {
+            let found = if certificate.is_empty() { "none" } else { certificate };
+            let guarded = !certificate.is_empty() || is_loopback(listen);
+            findings.push(CLIENTS_TLS.judged(guarded, Severity::Note, name, found));
         }
         findings.extend(process.text("edge.trusted_proxies").map(|proxies| {
             let all = proxies.split(',').any(|it| it.trim().ends_with("/0"));
@@ -76,6 +89,11 @@ pub fn lease(processes: &[Process]) -> Vec<Finding> {
             LEASE.judged(lease < dead, Severity::Danger, &edge.name, format!("{lease} ms")).expecting(wanted)
         })
         .collect()
+}
+
+/// Whether an address leads to this machine alone.
+fn is_loopback(address: &str) -> bool {
+    address.starts_with("127.") || address.starts_with("[::1]:") || address.starts_with("localhost:")
 }
 
 /// Whether an address means every one of the machine's.

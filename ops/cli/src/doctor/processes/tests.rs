@@ -18,6 +18,7 @@ fn edge(name: &str) -> Process {
         ("edge.advertise", "".into()),
         ("edge.trusted_proxies", "10.0.0.7".into()),
         ("edge.metrics", "127.0.0.1:9187".into()),
+        ("tls.certificate", "/etc/simple-im/edge.crt".into()),
         ("nats.lanes", 8.into()),
         ("node.lease_ms", 2000.into()),
         ("log.filter", "info".into()),
@@ -122,4 +123,34 @@ fn who_is_not_ready_silent_older_or_unseen_is_said() {
     );
     let unseen = found.iter().find(|it| it.key == "process.unseen").unwrap();
     assert_eq!(unseen.found, "2 heard and not asked: e1, w3");
+}
+
+#[test]
+fn a_public_port_without_tls_is_said_and_a_private_one_is_not() {
+    for (certificate, listen, expected) in [
+        ("/etc/simple-im/edge.crt", "0.0.0.0:1987", Severity::Ok),
+        ("", "127.0.0.1:1987", Severity::Ok),
+        ("", "10.0.0.1:1987", Severity::Note),
+    ] {
+        let settings = [("tls.certificate", certificate.into()), ("edge.listen", listen.into())];
+        let found = own::check(&process("e1", Part::Edge, &settings));
+        assert_eq!(severity(&found, "edge.tls"), expected, "{certificate} {listen}");
+    }
+}
+
+#[test]
+fn each_part_has_its_own_user_at_the_broker() {
+    let mut processes = all();
+    for (process, url) in processes.iter_mut().zip(["edge-e1", "edge-e2", "worker:***", "worker:***"]) {
+        let setting = Setting {
+            value: format!("nats://{url}@nats:4222").into(),
+            from: "the default".to_owned(),
+            secret: None,
+        };
+        process.about.as_mut().unwrap().settings.insert("nats.url".to_owned(), setting);
+    }
+    assert!(!troubles(&check(&processes, None)).iter().any(|(key, _)| key.starts_with("settings.")));
+    let other = &mut processes[3].about.as_mut().unwrap().settings;
+    other.get_mut("nats.url").unwrap().value = "nats://worker:***@other:4222".into();
+    assert!(troubles(&check(&processes, None)).contains(&("settings.vary", Severity::Note)));
 }

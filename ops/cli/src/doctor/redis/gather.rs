@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use redis::aio::MultiplexedConnection;
-use shared::config::{SecretUrl, Strength};
+use shared::config::Strength;
 use tokio::time::timeout;
+use workers::{config, directory::link::client};
 
 use super::Redis;
 use crate::doctor::clock::Clock;
@@ -24,12 +25,12 @@ pub struct Told {
 ///
 /// # Errors
 /// When it does not answer, or wants another password.
-pub async fn gather(url: &SecretUrl) -> Result<Told> {
-    timeout(PATIENCE, ask(url)).await.context("it took too long")?
+pub async fn gather(redis: &config::Redis) -> Result<Told> {
+    timeout(PATIENCE, ask(redis)).await.context("it took too long")?
 }
 
-async fn ask(url: &SecretUrl) -> Result<Told> {
-    let client = redis::Client::open(url.expose())?;
+async fn ask(settings: &config::Redis) -> Result<Told> {
+    let client = client(settings)?;
     let mut link = client.get_multiplexed_async_connection().await.context("connecting")?;
     let text: String = redis::cmd("INFO").query_async(&mut link).await.context("INFO")?;
     let info: BTreeMap<&str, &str> =
@@ -51,8 +52,11 @@ async fn ask(url: &SecretUrl) -> Result<Told> {
         clients: number("connected_clients"),
         persists: if appends { Some(true) } else { saves },
         // Given none, it has answered all the same.
-        auth: url.strength() != Strength::None,
-        remote: is_remote(url.expose()),
+        auth: [settings.url.strength(), settings.password.strength()]
+            .into_iter()
+            .any(|worth| worth != Strength::None),
+        tls: settings.url.expose().starts_with("rediss://"),
+        remote: is_remote(settings.url.expose()),
     };
     Ok(Told { redis, clock: Some(clock) })
 }

@@ -12,6 +12,7 @@ fn good() -> Redis {
         clients: 12,
         persists: Some(false),
         auth: true,
+        tls: true,
         remote: true,
     }
 }
@@ -45,6 +46,8 @@ fn what_it_lacks_is_said() {
     assert_eq!(of(Redis { persists: Some(true), ..good() }), [("redis.persistence", Severity::Note)]);
     assert_eq!(of(Redis { persists: None, max_clients: 0, ..good() }), []);
     assert_eq!(of(Redis { version: "6.0.16".to_owned(), ..good() }), [("redis.version", Severity::Warning)]);
+    assert_eq!(of(Redis { tls: false, ..good() }), [("redis.tls", Severity::Warning)]);
+    assert_eq!(of(Redis { tls: false, remote: false, ..good() }), []);
     assert_eq!(of(Redis { auth: false, ..good() }), [("redis.auth", Severity::Warning)]);
     assert_eq!(of(Redis { auth: false, remote: false, ..good() }), [("redis.auth", Severity::Note)]);
 }

@@ -9,13 +9,14 @@ mod postgres;
 mod redis;
 
 use std::fs::OpenOptions;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use shared::subject::permissions::Role;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -31,6 +32,15 @@ const ASK_LIMIT: Duration = Duration::from_secs(2);
 const ASK_EVERY: Duration = Duration::from_millis(20);
 /// How long a server has to end by itself in [`Running::stop`].
 const STOP_LIMIT: Duration = Duration::from_secs(20);
+
+/// A way to a server that is not secret itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// With a user, without a password.
+    pub url: String,
+    /// The file that holds the password, if there is one.
+    pub password_file: Option<PathBuf>,
+}
 
 /// A server that is ready to be started.
 #[derive(Clone, Debug)]
@@ -59,6 +69,15 @@ impl Store {
             Self::Nats(store) => store.url(),
             Self::Postgres(store) => store.url(),
             Self::Redis(store) => store.url(),
+        }
+    }
+
+    /// What a part of the system connects to, as itself, and where its password is.
+    pub fn access(&self, role: Role<'_>) -> Access {
+        match self {
+            Self::Nats(store) => store.access(role),
+            Self::Postgres(store) => store.access(),
+            Self::Redis(store) => store.access(),
         }
     }
 

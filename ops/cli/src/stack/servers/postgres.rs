@@ -20,7 +20,7 @@ use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 use tokio_postgres::NoTls;
 
-use super::Store;
+use super::{Access, Store};
 use crate::stack::{find, secret};
 
 /// The role and the database that the system uses.
@@ -43,6 +43,7 @@ pub struct Postgres {
     data: PathBuf,
     port: u16,
     password: String,
+    password_file: PathBuf,
     /// Whom to run as; `None` for the caller, who is not root.
     user: Option<(u32, u32)>,
 }
@@ -55,8 +56,9 @@ impl Postgres {
         let data = dir.join("data");
         let major = fs::read_to_string(data.join("PG_VERSION")).ok();
         let bin = find::postgres_bin(major.as_deref().map(str::trim))?;
-        let password = secret::kept_in(&dir.join("password"))?;
-        let postgres = Self { bin, data, port, password, user: other_user()? };
+        let password_file = dir.join("password");
+        let password = secret::kept_in(&password_file)?;
+        let postgres = Self { bin, data, port, password, password_file, user: other_user()? };
         if major.is_none() {
             postgres.make_cluster(&dir).await.context("making the PostgreSQL cluster")?;
         }
@@ -107,6 +109,11 @@ impl Postgres {
 
     pub(super) fn url(&self) -> String {
         format!("postgres://{NAME}:{}@127.0.0.1:{}/{NAME}", self.password, self.port)
+    }
+
+    pub(super) fn access(&self) -> Access {
+        let url = format!("postgres://{NAME}@127.0.0.1:{}/{NAME}", self.port);
+        Access { url, password_file: Some(self.password_file.clone()) }
     }
 
     pub(super) fn command(&self) -> Result<Command> {

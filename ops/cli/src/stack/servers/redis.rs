@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
+use shared::config::Secret;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-use super::Store;
-use crate::stack::find;
+use super::{Access, Store};
+use crate::record::replace;
+use crate::stack::{find, secret};
 
 /// A Redis server's folder, port and program.
 #[derive(Clone, Debug)]
@@ -17,6 +19,8 @@ pub struct Redis {
     program: PathBuf,
     dir: PathBuf,
     port: u16,
+    password: Secret,
+    password_file: PathBuf,
 }
 
 impl Redis {
@@ -24,8 +28,10 @@ impl Redis {
     pub fn prepare(dir: &Path, port: u16) -> Result<Store> {
         std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
         let dir = dir.canonicalize()?;
-        let redis = Self { program: find::redis_server()?, dir, port };
-        std::fs::write(redis.config(), redis.settings()).context("writing redis.conf")?;
+        let password_file = dir.join("password");
+        let password = Secret::new(secret::kept_in(&password_file)?);
+        let redis = Self { program: find::redis_server()?, dir, port, password, password_file };
+        replace(&redis.config(), &redis.settings()).context("writing redis.conf")?;
         Ok(Store::Redis(redis))
     }
 
@@ -34,7 +40,7 @@ impl Redis {
     }
 
     fn settings(&self) -> String {
-        let (port, dir) = (self.port, &self.dir);
+        let (port, dir, password) = (self.port, &self.dir, self.password.expose());
         // No persistence: all that is here can be made again from PostgreSQL, and an old image of the routes
         // would be worse than none.
         // volatile-ttl: when memory is full, only keys that expire anyway go (cached bodies and tokens,
@@ -44,6 +50,7 @@ impl Redis {
             "# Written by simple-im at every start; changes are lost.\n\
              bind 127.0.0.1\n\
              port {port}\n\
+             requirepass {password}\n\
              dir {dir:?}\n\
              daemonize no\n\
              save \"\"\n\
@@ -58,7 +65,12 @@ impl Redis {
     }
 
     pub(super) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://:{}@127.0.0.1:{}", self.password.expose(), self.port)
+    }
+
+    pub(super) fn access(&self) -> Access {
+        let url = format!("redis://127.0.0.1:{}", self.port);
+        Access { url, password_file: Some(self.password_file.clone()) }
     }
 
     pub(super) fn command(&self) -> Command {
@@ -69,8 +81,11 @@ impl Redis {
 
     pub(super) async fn answers(&self) -> Result<()> {
         let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", self.port)).await?);
-        stream.write_all(b"PING\r\n").await?;
+        stream.write_all(format!("AUTH {}\r\nPING\r\n", self.password.expose()).as_bytes()).await?;
         let mut line = String::new();
+        stream.read_line(&mut line).await?;
+        ensure!(line.trim_end() == "+OK", "expected +OK, found {line:?}");
+        line.clear();
         stream.read_line(&mut line).await?;
         ensure!(line.trim_end() == "+PONG", "expected +PONG, found {line:?}");
         Ok(())
