@@ -97,10 +97,11 @@ async fn it_loses_its_edge_and_goes_on_with_nothing_doubled() {
     // Wherever it is.
     let screen = a.shows("online at").await;
     let at = (0..2).find(|edge| screen.contains(system.tcp(*edge))).unwrap();
+    let token = wire.token.clone();
     drop(wire);
     system.kill_edge(at).await;
     let other = 1 - at;
-    let mut wire = system.online(&bob, "phone", other).await;
+    let mut wire = system.connect(&bob, "phone", &token, other).await;
     wire.send(&format!("[[m]]\nid = \"away\"\nc = \"while you were away\"\nto = {}", alice.id)).await;
     a.types("and after").await;
     a.types(ENTER).await;
