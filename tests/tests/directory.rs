@@ -33,7 +33,8 @@ impl Desk {
         let stores = Stores::open(&servers, &name, 4).await.unwrap();
         let _: String = stores.redis("ACL", &["SETUSER", &name, "on", ">secret", "~*", "+@all"]).await;
         let mut config = WorkerConfig::default();
-        let url = servers.redis.replacen("redis://", &format!("redis://{name}:secret@"), 1);
+        let (_, address) = servers.redis.rsplit_once('@').unwrap();
+        let url = format!("redis://{name}:secret@{address}");
         config.redis.url = SecretUrl::new(&url);
         config.redis.prefix = format!("{name}:");
         config.worker.node_dead_ms = shared::config::Millis(100);
