@@ -79,6 +79,8 @@ async fn two_people_talk_and_see_how_far_it_got() {
     b.shows("no longer blocked").await;
     a.chooses(CTRL_O, "Send again").await;
     b.shows("alice: still there?").await;
+    // Before that she is asked whether she means to leave.
+    a.shows("me: still there? ✓").await;
     a.leaves().await;
     b.leaves().await;
     system.finish().await;
