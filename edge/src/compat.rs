@@ -8,7 +8,6 @@ use std::{
     io,
     sync::Arc,
     task::{Context as Task, Poll},
-    time::Duration,
 };
 
 use shared::{
@@ -24,9 +23,6 @@ use crate::{
     session::{connection, dialect::Dialect, wire::Wire},
 };
 
-/// After the kernel has said that it has no descriptor or memory left.
-const BREATHER: Duration = Duration::from_millis(100);
-
 /// Accepts until `shutdown`. `greeting`: what is said to each before anything else; the last versions of those clients
 /// wait for it.
 pub async fn run(
@@ -37,18 +33,11 @@ pub async fn run(
     shutdown: CancellationToken,
 ) {
     loop {
-        let accepted = tokio::select! {
+        let result = tokio::select! {
             () = shutdown.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            result = listener.accept() => result,
         };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(BREATHER).await;
-                continue;
-            }
-        };
+        let Some((stream, peer)) = listener::accepted(result).await else { continue };
         // They know no refusal before a login: one connection too many is closed.
         let Some(open) = door.enter() else { continue };
         if let Err(error) = listener::prepare(&stream) {

@@ -1,12 +1,11 @@
 //! The edge's configuration, typed. `default.toml` beside this file says what each key means.
 
-use async_nats::ConnectError;
 use serde::Deserialize;
 use shared::{
-    config::{Millis, Rule, Seconds, Secret, SecretUrl},
-    nats::{self, Door},
+    config::{Millis, Rule, Seconds},
+    nats,
     telemetry::LogConfig,
-    trace::{COLLECTOR, TraceConfig, is_collector},
+    trace::TraceConfig,
 };
 
 /// The annotated defaults.
@@ -73,7 +72,7 @@ pub const RULES: &[Rule] = &[
     Rule::range("drain.grace_ms", 0, 600_000),
     Rule::range("drain.deadline_seconds", 1, 3600),
     Rule::range("trace.keep", 0, 16 << 20),
-    Rule::text("trace.otlp", is_collector, COLLECTOR),
+    Rule::collector("trace.otlp"),
     Rule::range("trace.sample", 1, 1_000_000_000),
     Rule::range("trace.export_ms", 100, 60_000),
     Rule::log_filter("log.filter"),
@@ -116,24 +115,10 @@ pub struct Edge {
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "default.toml explains each")]
 pub struct Nats {
-    pub url: SecretUrl,
-    pub password: Secret,
-    pub ca: String,
-    pub certificate: String,
-    pub key: String,
+    #[serde(flatten)]
+    pub way: nats::Settings,
     pub prefix: String,
     pub lanes: u16,
-}
-
-impl Nats {
-    /// The way there.
-    ///
-    /// # Errors
-    /// The settings are of no use.
-    pub fn door(&self) -> Result<Door, ConnectError> {
-        let Self { url, password, ca, certificate, key, .. } = self;
-        Door::new(nats::Settings { url, password, ca, certificate, key })
-    }
 }
 
 /// `[tls]`: encrypting the public ports.

@@ -95,7 +95,7 @@ pub async fn run(
             accepted_now = 0;
             tokio::task::yield_now().await;
         }
-        let accepted = tokio::select! {
+        let result = tokio::select! {
             () = shutdown.cancelled() => return connections,
             Some(ended) = connections.join_next() => {
                 reaped(&context, ended);
@@ -105,17 +105,10 @@ pub async fn run(
                 connections.spawn(task);
                 continue;
             }
-            accepted = listener.accept() => accepted,
+            result = listener.accept() => result,
         };
         accepted_now += 1;
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(BREATHER).await;
-                continue;
-            }
-        };
+        let Some((stream, peer)) = accepted(result).await else { continue };
         let Some(open) = room.take() else {
             context.metrics.refused_connections.increment(1);
             refuse(&stream);
@@ -132,6 +125,18 @@ pub async fn run(
             Some(tls) => connections.spawn(secured(stream, tls, peer, context, shutdown, open)),
             None => connections.spawn(connection::run(stream, peer, context, shutdown, open)),
         };
+    }
+}
+
+/// The connection that was accepted; where none could be, nothing, a moment later.
+pub async fn accepted(result: io::Result<(TcpStream, SocketAddr)>) -> Option<(TcpStream, SocketAddr)> {
+    match result {
+        Ok(accepted) => Some(accepted),
+        Err(error) => {
+            tracing::warn!(%error, "a connection could not be accepted");
+            tokio::time::sleep(BREATHER).await;
+            None
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use futures::{
 };
 use shared::{
     ids::{InvalidId, NodeId},
+    nats::Door,
     subject::Subjects,
     telemetry,
     tls::TlsError,
@@ -175,7 +176,7 @@ pub async fn start_on(
     let node = node::identity(&config.edge.name)?;
     let addresses = Addresses::of(&listeners)?;
     let (server, port) = advertised(&config.edge.advertise, addresses.tcp);
-    let broker = Broker::connect(config.nats.door()?, node.as_str()).await?;
+    let broker = Broker::connect(Door::new(&config.nats.way)?, node.as_str()).await?;
     let subjects = Subjects::new(&config.nats.prefix);
     // Subscribed before anyone hears of this node.
     let own = broker.client().subscribe(subjects.node(&node)).await?;

@@ -122,7 +122,7 @@ impl Trace {
         );
         if let Some(shelves) = &self.0 {
             shelves.stops.ring().push(Stop {
-                key: if shelves.exports { Key::of(push.from, push.id.as_str()) } else { Key::NONE },
+                key: key(push, shelves.exports),
                 user: who.user,
                 session: who.session,
                 conv: push.conversation,
@@ -145,6 +145,12 @@ impl Trace {
             step.flush(&session.who, &shelves.stops);
         }
     }
+}
+
+/// The key of a stored frame's message, where it is wanted.
+#[inline]
+fn key(push: &Push, wanted: bool) -> Key {
+    if wanted { Key::of(push.from, push.id.as_str()) } else { Key::NONE }
 }
 
 fn counted(number: usize) -> u32 {

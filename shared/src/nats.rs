@@ -7,25 +7,26 @@ use std::{io, time::Duration};
 
 use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, ServerAddr};
 use percent_encoding::percent_decode_str;
+use serde::Deserialize;
 
 use crate::{
     config::{Secret, SecretUrl},
     subject::Subjects,
 };
 
-/// What configuration says of the way to NATS. Empty texts: nothing.
-#[derive(Debug, Clone, Copy)]
-pub struct Settings<'a> {
+/// What every server's `[nats]` says of the way there. Empty texts: nothing.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Settings {
     /// `nats://user:password@host:port`, or `tls://…` to insist on TLS.
-    pub url: &'a SecretUrl,
+    pub url: SecretUrl,
     /// In place of the URL's password.
-    pub password: &'a Secret,
+    pub password: Secret,
     /// A PEM file of roots to trust in place of the system's. Insists on TLS.
-    pub ca: &'a str,
+    pub ca: String,
     /// A PEM file to show the server. Insists on TLS.
-    pub certificate: &'a str,
+    pub certificate: String,
     /// Its key.
-    pub key: &'a str,
+    pub key: String,
 }
 
 /// The way to NATS, as often as it is taken.
@@ -44,12 +45,21 @@ enum Login {
     User(String, Secret),
 }
 
+impl Settings {
+    /// This URL and nothing else.
+    fn of_url(url: &str) -> Self {
+        let nothing = String::new;
+        let (ca, certificate, key) = (nothing(), nothing(), nothing());
+        Self { url: SecretUrl::new(url), password: Secret::new(""), ca, certificate, key }
+    }
+}
+
 impl Door {
     /// By these settings.
     ///
     /// # Errors
     /// The URL is not one, or one of certificate and key is missing. Neither is shown.
-    pub fn new(settings: Settings<'_>) -> Result<Self, ConnectError> {
+    pub fn new(settings: &Settings) -> Result<Self, ConnectError> {
         let wrong = |what: &str| {
             let error = io::Error::new(io::ErrorKind::InvalidInput, what.to_owned());
             ConnectError::with_source(ConnectErrorKind::ServerParse, error)
@@ -66,14 +76,14 @@ impl Door {
             (None, None) => Login::Nobody,
             (None, Some(_)) => return Err(wrong("expected a user in the URL, found a password alone")),
         };
-        let identity = match (settings.certificate, settings.key) {
+        let identity = match (settings.certificate.as_str(), settings.key.as_str()) {
             ("", "") => None,
             ("", _) | (_, "") => {
                 return Err(wrong("expected a certificate's file and its key's, found one of them"));
             }
             (certificate, key) => Some((certificate.to_owned(), key.to_owned())),
         };
-        let ca = (!settings.ca.is_empty()).then(|| settings.ca.to_owned());
+        let ca = (!settings.ca.is_empty()).then(|| settings.ca.clone());
         Ok(Self { server: without_login(server)?, login, ca, identity })
     }
 
@@ -82,8 +92,7 @@ impl Door {
     /// # Errors
     /// As [`Door::new`].
     pub fn of_url(url: &str) -> Result<Self, ConnectError> {
-        let (url, password) = (SecretUrl::new(url), Secret::new(""));
-        Self::new(Settings { url: &url, password: &password, ca: "", certificate: "", key: "" })
+        Self::new(&Settings::of_url(url))
     }
 
     /// Where it leads, without a login.
@@ -152,8 +161,7 @@ mod tests {
     use super::*;
 
     fn door(url: &str, password: &str) -> Result<Door, ConnectError> {
-        let (url, password) = (SecretUrl::new(url), Secret::new(password));
-        Door::new(Settings { url: &url, password: &password, ca: "", certificate: "", key: "" })
+        Door::new(&Settings { password: Secret::new(password), ..Settings::of_url(url) })
     }
 
     #[test]

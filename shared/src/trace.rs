@@ -52,15 +52,6 @@ pub struct OtlpConfig {
     pub export_ms: Millis,
 }
 
-/// What [`is_collector`] expects, for people.
-pub const COLLECTOR: &str =
-    "an http:// URL such as http://127.0.0.1:4318/v1/traces, or an empty text for none";
-
-/// Whether that may be `[trace] otlp`.
-pub fn is_collector(text: &str) -> bool {
-    text.is_empty() || text.strip_prefix("http://").is_some_and(|rest| !rest.is_empty())
-}
-
 impl OtlpConfig {
     /// Whether anything is exported.
     pub fn is_on(&self) -> bool {

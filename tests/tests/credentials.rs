@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test says by a panic that it has failed")]
 
-use std::{fs, io, sync::Arc, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
 use async_nats::{Client, Event};
 use shared::{
@@ -17,19 +17,7 @@ use tests::{
     harness::{Options, SOON, System, eventually},
     talk::Talk,
 };
-use tokio::{net::TcpStream, sync::Mutex, time::timeout};
-
-struct Nodes<'s>(&'s System);
-
-impl document::run::Connect for Nodes<'_> {
-    type Stream = TcpStream;
-    async fn tcp(&mut self, edge: usize) -> io::Result<TcpStream> {
-        TcpStream::connect(self.0.tcp(edge - 1)).await
-    }
-    fn http(&self, edge: usize) -> String {
-        self.0.http(edge - 1)
-    }
-}
+use tokio::{sync::Mutex, time::timeout};
 
 /// Everything that the protocol has, then processes that come and go: no part is refused anything, as the checks at the end
 /// of every test see in their logs.
@@ -37,7 +25,9 @@ impl document::run::Connect for Nodes<'_> {
 async fn the_whole_messenger_works_with_what_each_part_may_do() {
     let blocks: Vec<Block> = document::blocks(include_str!("../../ops/docs/PROTOCOL.md")).unwrap();
     let mut system = System::start_guarded(2, 2, Options::default()).await;
-    document::run::run(&blocks, &mut Nodes(&system)).await.unwrap_or_else(|why| panic!("PROTOCOL.md, {why}"));
+    document::run::run(&blocks, &mut document::run::Edges(&system))
+        .await
+        .unwrap_or_else(|why| panic!("PROTOCOL.md, {why}"));
     system.restart_worker(0).await;
     system.kill_worker(1).await;
     system.start_worker(1).await;

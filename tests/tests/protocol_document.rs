@@ -1,13 +1,12 @@
 //! The protocol document is true: whatever it shows is run, and nothing of the tables is missing from it.
 
-use std::{collections::HashSet, io};
+use std::collections::HashSet;
 
 use shared::command::{CALLS, Call, Code, RequestName};
 use tests::{
-    document::{self, Block, Kind, run::Connect},
+    document::{self, Block, Kind, run::Edges},
     harness::System,
 };
-use tokio::net::TcpStream;
 
 const DOCUMENT: &str = include_str!("../../ops/docs/PROTOCOL.md");
 
@@ -15,23 +14,11 @@ fn blocks() -> Vec<Block> {
     document::blocks(DOCUMENT).unwrap_or_else(|mistake| panic!("PROTOCOL.md, {mistake}"))
 }
 
-struct Nodes<'s>(&'s System);
-
-impl Connect for Nodes<'_> {
-    type Stream = TcpStream;
-    async fn tcp(&mut self, edge: usize) -> io::Result<TcpStream> {
-        TcpStream::connect(self.0.tcp(edge - 1)).await
-    }
-    fn http(&self, edge: usize) -> String {
-        self.0.http(edge - 1)
-    }
-}
-
 #[tokio::test]
 async fn everything_that_the_document_shows_is_so() {
     let blocks = blocks();
     let system = System::start(2, 2).await;
-    let ran = match document::run::run(&blocks, &mut Nodes(&system)).await {
+    let ran = match document::run::run(&blocks, &mut Edges(&system)).await {
         Ok(ran) => ran,
         Err(mistake) => panic!("PROTOCOL.md, {mistake}"),
     };

@@ -10,10 +10,7 @@ use std::{
     time::Duration,
 };
 
-use shared::{
-    config::{Secret, SecretUrl},
-    nats::{Door, Settings},
-};
+use shared::{config::SecretUrl, nats::Door};
 use simple_im::stack::{
     ports,
     servers::{Nats, Postgres, Redis, Running},
@@ -71,7 +68,7 @@ impl Secure {
     fn config(&self, authority: &Authority) -> WorkerConfig {
         let mut config = WorkerConfig::default();
         let root = || authority.root().display().to_string();
-        (config.nats.url, config.nats.ca) = (SecretUrl::new(self.nats()), root());
+        (config.nats.way.url, config.nats.way.ca) = (SecretUrl::new(self.nats()), root());
         (config.postgres.url, config.postgres.ca) = (SecretUrl::new(self.postgres()), root());
         (config.redis.url, config.redis.ca) = (SecretUrl::new(self.redis()), root());
         config
@@ -134,7 +131,7 @@ async fn a_store_that_shows_another_authority_s_certificate_is_not_spoken_to() {
         let config = secure.config(trusted);
         assert_eq!(store::connect_one(&config.postgres).await.is_ok(), works, "PostgreSQL");
 
-        let door = config.nats.door().unwrap();
+        let door = Door::new(&config.nats.way).unwrap();
         let connected = timeout(SOON, door.options().connect(door.server().clone())).await.unwrap();
         assert_eq!(connected.is_ok(), works, "NATS");
 
@@ -153,8 +150,7 @@ async fn a_store_that_shows_another_authority_s_certificate_is_not_spoken_to() {
         running.await.unwrap();
     }
     // A server that is known by its URL alone is believed by nobody here: the system knows no such root.
-    let (url, none) = (SecretUrl::new(secure.nats()), Secret::new(""));
-    let door = Door::new(Settings { url: &url, password: &none, ca: "", certificate: "", key: "" }).unwrap();
+    let door = Door::of_url(&secure.nats()).unwrap();
     assert!(door.options().connect(door.server().clone()).await.is_err());
 }
 

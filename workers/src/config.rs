@@ -1,12 +1,11 @@
 //! The worker's configuration, typed. `default.toml` beside this file says what each key means.
 
-use async_nats::ConnectError;
 use serde::Deserialize;
 use shared::{
     config::{Millis, Rule, Seconds, Secret, SecretUrl},
-    nats::{self, Door},
+    nats,
     telemetry::LogConfig,
-    trace::{COLLECTOR, TraceConfig, is_collector},
+    trace::TraceConfig,
 };
 
 /// The annotated defaults.
@@ -64,7 +63,7 @@ pub const RULES: &[Rule] = &[
     Rule::range("group.members", 2, 100_000),
     Rule::range("group.cache_offline_below", 0, 100_000),
     Rule::range("trace.keep", 0, 16 << 20),
-    Rule::text("trace.otlp", is_collector, COLLECTOR),
+    Rule::collector("trace.otlp"),
     Rule::range("trace.sample", 1, 1_000_000_000),
     Rule::range("trace.export_ms", 100, 60_000),
     Rule::log_filter("log.filter"),
@@ -106,26 +105,12 @@ pub struct Worker {
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "default.toml explains each")]
 pub struct Nats {
-    pub url: SecretUrl,
-    pub password: Secret,
-    pub ca: String,
-    pub certificate: String,
-    pub key: String,
+    #[serde(flatten)]
+    pub way: nats::Settings,
     pub prefix: String,
     pub lanes: u16,
     pub stream_bytes: i64,
     pub ack_wait_seconds: Seconds,
-}
-
-impl Nats {
-    /// The way there.
-    ///
-    /// # Errors
-    /// The settings are of no use.
-    pub fn door(&self) -> Result<Door, ConnectError> {
-        let Self { url, password, ca, certificate, key, .. } = self;
-        Door::new(nats::Settings { url, password, ca, certificate, key })
-    }
 }
 
 /// `[postgres]`: the truth.

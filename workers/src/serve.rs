@@ -8,6 +8,7 @@ use std::{
 use anyhow::Context;
 use futures::StreamExt;
 use shared::{
+    nats::Door,
     subject::Subjects,
     telemetry::{self, Metric, Readiness},
     trace::{self, Question, export},
@@ -272,7 +273,7 @@ async fn connect(
     lost: watch::Sender<u64>,
 ) -> anyhow::Result<async_nats::Client> {
     let connected = readiness.condition("broker");
-    let door = config.nats.door().context("[nats]")?;
+    let door = Door::new(&config.nats.way).context("[nats]")?;
     let options = door
         .options()
         .name(format!("worker {}", config.worker.name))

@@ -40,8 +40,7 @@ impl Step {
             user = who.user.0, device = %who.device, session = who.session.0, id = %push.id,
             conv = %push.conversation, seq = push.seq.0, why = why.as_str(), "{}", what.as_str()
         );
-        let key = if self.keyed { Key::of(push.from, push.id.as_str()) } else { Key::NONE };
-        self.note(key, push.conversation, push.seq, what, why);
+        self.note(super::key(push, self.keyed), push.conversation, push.seq, what, why);
     }
 
     /// The answer to a frame that is stored at this place.

@@ -2,7 +2,7 @@
 
 use toml::Value;
 
-use super::SecretUrl;
+use super::{SecretUrl, secret::HIDDEN};
 
 /// A rule for one key, or between two.
 #[derive(Debug, Clone, Copy)]
@@ -81,6 +81,15 @@ impl Rule {
         Self::text(key, crate::telemetry::is_filter, "log directives such as info or info,edge=debug")
     }
 
+    /// A collector of traces, or nothing.
+    pub const fn collector(key: &'static str) -> Self {
+        Self::text(
+            key,
+            is_collector,
+            "an http:// URL such as http://127.0.0.1:4318/v1/traces, or an empty text for none",
+        )
+    }
+
     /// A name of letters, digits, `-` and `_`.
     pub const fn name(key: &'static str) -> Self {
         Self::text(key, is_name, "1 to 40 of a-z, A-Z, 0-9, - and _")
@@ -122,7 +131,7 @@ impl Rule {
     pub(super) fn shown(&self, value: &Value) -> String {
         match (self.kind, value) {
             (Kind::Url(_), Value::String(url)) => Value::String(SecretUrl::new(url).redacted()).to_string(),
-            (Kind::Secret, Value::String(secret)) if !secret.is_empty() => "\"***\"".to_owned(),
+            (Kind::Secret, Value::String(secret)) if !secret.is_empty() => Value::from(HIDDEN).to_string(),
             _ => value.to_string(),
         }
     }
@@ -130,6 +139,10 @@ impl Rule {
 
 fn is_address(text: &str) -> bool {
     text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
+fn is_collector(text: &str) -> bool {
+    text.is_empty() || text.strip_prefix("http://").is_some_and(|rest| !rest.is_empty())
 }
 
 fn is_name(text: &str) -> bool {

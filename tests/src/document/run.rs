@@ -9,6 +9,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
     time::{Instant, timeout},
 };
 use toml::{Table, Value};
@@ -17,7 +18,7 @@ use super::{
     Block, Kind, Mistake,
     matching::{self, Names},
 };
-use crate::web::Call;
+use crate::{harness::System, web::Call};
 
 /// How long something that is to come may take.
 const SOON: Duration = Duration::from_secs(15);
@@ -32,6 +33,20 @@ pub trait Connect {
     fn tcp(&mut self, edge: usize) -> impl Future<Output = io::Result<Self::Stream>>;
     /// The base of an edge's HTTP API: `http://127.0.0.1:8080`.
     fn http(&self, edge: usize) -> String;
+}
+
+/// The edges of a system, on their plain ports.
+#[derive(Debug)]
+pub struct Edges<'s>(pub &'s System);
+
+impl Connect for Edges<'_> {
+    type Stream = TcpStream;
+    async fn tcp(&mut self, edge: usize) -> io::Result<TcpStream> {
+        TcpStream::connect(self.0.tcp(edge - 1)).await
+    }
+    fn http(&self, edge: usize) -> String {
+        self.0.http(edge - 1)
+    }
 }
 
 /// What was run.

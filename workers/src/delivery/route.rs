@@ -133,11 +133,10 @@ mod tests {
     use shared::{
         delivery::decode,
         ids::{GroupId, MessageId},
-        rpc::Heartbeat,
     };
 
     use super::*;
-    use crate::pipeline::effect::Outcome;
+    use crate::{nodes::tests::beat, pipeline::effect::Outcome};
 
     fn to_group(recipients: i64) -> Vec<Effect> {
         let show = Show {
@@ -157,17 +156,7 @@ mod tests {
     fn nodes(names: [&str; 2]) -> Nodes {
         let nodes = Nodes::new(Duration::from_secs(60));
         for name in names {
-            nodes.heard(&Heartbeat {
-                node: NodeId::new(name).unwrap(),
-                server: "127.0.0.1".to_owned(),
-                port: 1987,
-                sessions: 0,
-                draining: false,
-                gone: false,
-                speaks: shared::contract::Speaks::this(),
-                epoch: None,
-                started: 0,
-            });
+            nodes.heard(&beat(name));
         }
         nodes
     }

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use nix::unistd::{User, getuid};
 use serde_json::Value;
 use shared::{
+    nats::Door,
     subject::Subjects,
     telemetry::{self, LogConfig},
 };
@@ -64,7 +65,8 @@ impl Desk {
 
     /// The broker.
     pub async fn nats(&self) -> Result<&async_nats::Client> {
-        let connect = || async { self.config.nats.door()?.connect("simple-im admin", CONNECT).await };
+        let connect =
+            || async { Door::new(&self.config.nats.way)?.connect("simple-im admin", CONNECT).await };
         self.nats.get_or_try_init(connect).await.context("[nats] url")
     }
 

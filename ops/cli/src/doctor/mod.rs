@@ -195,7 +195,7 @@ fn passwords(config: &WorkerConfig, processes: &[Process]) -> Vec<Seen> {
     };
     let mut all = Vec::new();
     for (store, url, password) in [
-        ("nats", &config.nats.url, &config.nats.password),
+        ("nats", &config.nats.way.url, &config.nats.way.password),
         ("postgres", &config.postgres.url, &config.postgres.password),
         ("redis", &config.redis.url, &config.redis.password),
     ] {

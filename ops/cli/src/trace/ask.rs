@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use async_nats::StatusCode;
 use futures::StreamExt;
 use shared::{
+    nats::Door,
     rpc,
     subject::Subjects,
     trace::{Answer, Process, Question},
@@ -30,9 +31,9 @@ impl Processes {
     /// # Errors
     /// When it cannot be reached.
     pub async fn open(config: &WorkerConfig, wait: Duration, expected: Option<usize>) -> Result<Self> {
-        let door = config.nats.door().context("[nats]")?;
+        let door = Door::new(&config.nats.way).context("[nats]")?;
         let connecting = door.connect("simple-im trace", Duration::from_secs(5));
-        let client = connecting.await.with_context(|| format!("connecting to {}", config.nats.url))?;
+        let client = connecting.await.with_context(|| format!("connecting to {}", config.nats.way.url))?;
         let subjects = Subjects::new(&config.nats.prefix);
         Ok(Self { client, subjects, wait, known: BTreeMap::new(), expected })
     }

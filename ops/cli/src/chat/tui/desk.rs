@@ -1,9 +1,6 @@
 //! What the state wants done, carried out: messages in their order, requests, HTTP calls. Each answer comes back as a message.
 
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 
 use shared::{
     client::{
@@ -12,6 +9,7 @@ use shared::{
     },
     ids::{Conversation, MessageId},
     message::{Target, WantedAck},
+    trace::seconds,
 };
 use tokio::sync::{Semaphore, mpsc, watch};
 
@@ -24,6 +22,21 @@ const CALLS: usize = 4;
 const PAGES: usize = 50;
 /// Entries of one page of history.
 const HISTORY: u32 = 50;
+
+/// A whole list, page after page, of at most [`PAGES`]; `$of` gives what the page after a row is asked for by. No function,
+/// as one that takes such a call could not be spawned.
+macro_rules! pages {
+    ($desk:ident.$list:ident, $of:expr) => {{
+        let mut all = Vec::new();
+        for _ in 0..PAGES {
+            let after = all.last().map($of);
+            if !take(said($desk.api.$list(&$desk.token, after).await)?, &mut all) {
+                break;
+            }
+        }
+        Ok(all)
+    }};
+}
 
 /// Carries out effects.
 #[derive(Debug, Clone)]
@@ -143,8 +156,7 @@ impl Desk {
             Effect::Ask(ask) => {
                 let Some(client) = self.client().await else { return };
                 let answer = client.request(ask.clone()).await;
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                Msg::Done(ask, answer, i64::try_from(now.as_secs()).unwrap_or(0))
+                Msg::Done(ask, answer, seconds())
             }
             Effect::Read(conversation, seq) => {
                 if let Some(client) = self.client().await {
@@ -185,47 +197,19 @@ impl Desk {
     }
 
     async fn talks(&self) -> Result<Vec<Talk>, String> {
-        let mut all: Vec<Talk> = Vec::new();
-        for _ in 0..PAGES {
-            let after = all.last().map(|talk| talk.conversation);
-            if !take(said(self.api.conversations(&self.token, after).await)?, &mut all) {
-                break;
-            }
-        }
-        Ok(all)
+        pages!(self.conversations, |talk: &Talk| talk.conversation)
     }
 
     async fn groups(&self) -> Result<Vec<Group>, String> {
-        let mut all: Vec<Group> = Vec::new();
-        for _ in 0..PAGES {
-            let after = all.last().map(|group| group.id);
-            if !take(said(self.api.groups(&self.token, after).await)?, &mut all) {
-                break;
-            }
-        }
-        Ok(all)
+        pages!(self.groups, |group: &Group| group.id)
     }
 
     async fn requests(&self) -> Result<Vec<Request>, String> {
-        let mut all: Vec<Request> = Vec::new();
-        for _ in 0..PAGES {
-            let after = all.last().map(|request| request.user.id);
-            if !take(said(self.api.requests(&self.token, after).await)?, &mut all) {
-                break;
-            }
-        }
-        Ok(all)
+        pages!(self.requests, |request: &Request| request.user.id)
     }
 
     async fn blocked(&self) -> Result<Vec<User>, String> {
-        let mut all: Vec<User> = Vec::new();
-        for _ in 0..PAGES {
-            let after = all.last().map(|user| user.id);
-            if !take(said(self.api.blocked(&self.token, after).await)?, &mut all) {
-                break;
-            }
-        }
-        Ok(all)
+        pages!(self.blocked, |user: &User| user.id)
     }
 
     async fn contacts(&self, since: i64) -> Result<Contacts, String> {

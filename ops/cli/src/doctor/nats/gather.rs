@@ -7,6 +7,7 @@ use async_nats::Client;
 use futures::StreamExt;
 use serde_json::Value;
 use shared::{
+    nats::Door,
     rpc::{self, Heartbeat},
     subject::Subjects,
 };
@@ -36,8 +37,8 @@ pub struct Asked<'a> {
 /// # Errors
 /// When the server does not answer, or its JetStream does not.
 pub async fn gather(asked: Asked<'_>) -> Result<Told> {
-    let url = asked.nats.url.expose();
-    let door = asked.nats.door()?;
+    let url = asked.nats.way.url.expose();
+    let door = Door::new(&asked.nats.way)?;
     let connecting = timeout(PATIENCE, door.connect("simple-im doctor", PATIENCE));
     let client = connecting.await.context("connecting took too long")?.context("connecting")?;
     let subjects = Subjects::new(&asked.nats.prefix);
