@@ -32,8 +32,8 @@ pub struct Offline {
     /// Users who are away.
     #[arg(long, default_value_t = 10_000)]
     pub users: usize,
-    /// Messages without an ack, a sender.
-    #[arg(long, default_value_t = 16)]
+    /// Messages without an ack, a sender. 16 times 100 senders are less than one flush of a table that is cold keeps busy.
+    #[arg(long, default_value_t = 64)]
     pub window: usize,
     /// How many come back at a time.
     #[arg(long, default_value_t = 1_000)]
