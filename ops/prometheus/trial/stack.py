@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 import tomllib
+import urllib.parse
 
 # Small, so that what is to be full can be filled in a minute.
 EDGE = """[limits]
@@ -169,23 +170,28 @@ class Stack:
         eventually(f"{name} is back", READY, lambda: self.pid(name) != before)
 
     def ask_nats(self, *lines):
-        """Says a few lines to NATS and waits until it has read them."""
-        port = int(self.url("nats").rsplit(":", 1)[1])
-        with socket.create_connection(("127.0.0.1", port)) as way:
+        """Says a few lines to NATS, as admin, and waits until it has read them."""
+        at = urllib.parse.urlsplit(self.url("nats"))
+        who = {"verbose": False, "user": at.username, "pass": at.password}
+        with socket.create_connection((at.hostname, at.port), timeout=READY) as way:
             reader = way.makefile("rb")
             reader.readline()
-            way.sendall(b"CONNECT {\"verbose\":false}\r\n" + b"".join(lines) + b"PING\r\n")
-            while not reader.readline().startswith(b"PONG"):
-                pass
+            way.sendall(b"CONNECT %s\r\n" % json.dumps(who).encode() + b"".join(lines) + b"PING\r\n")
+            while not (answer := reader.readline()).startswith(b"PONG"):
+                if not answer or answer.startswith(b"-ERR"):
+                    raise PermissionError(f"expected PONG from NATS, found {answer}")
 
     def ask_redis(self, *commands):
-        port = int(self.url("redis").rsplit(":", 1)[1])
-        with socket.create_connection(("127.0.0.1", port)) as way:
+        """Gives Redis a few commands, none of which it may refuse, and waits for one line of answer to each."""
+        at = urllib.parse.urlsplit(self.url("redis"))
+        with socket.create_connection((at.hostname, at.port), timeout=READY) as way:
             reader = way.makefile("rb")
-            for command in commands:
+            for command in (("AUTH", at.password), *commands):
                 words = [word if isinstance(word, bytes) else str(word).encode() for word in command]
                 way.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words))
-                reader.readline()
+                answer = reader.readline()
+                if not answer.startswith(b"+"):
+                    raise PermissionError(f"expected + from Redis for {command[0]}, found {answer}")
 
     def psql(self, sql):
         return subprocess.Popen(["psql", "-qAt", self.url("postgres"), "-c", sql], stdin=subprocess.DEVNULL,
