@@ -4,10 +4,11 @@ import os
 import pathlib
 import re
 import signal
-import socket
 import subprocess
 import tempfile
 import time
+
+from common import eventually
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 STORES = ("POSTGRES", "REDIS", "NATS_EDGE", "NATS_WORKER", "NATS_ADMIN")
@@ -17,27 +18,6 @@ RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends haproxy
 USER haproxy
 CMD ["haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]
 """
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
-def eventually(what, limit, asked, every=0.5):
-    """Waits until `asked` gives something true, and gives it."""
-    end = time.monotonic() + limit
-    while True:
-        try:
-            found = asked()
-        except (OSError, KeyError, ValueError):
-            found = None
-        if found:
-            return found
-        if time.monotonic() > end:
-            raise TimeoutError(f"not within {limit} s: {what}")
-        time.sleep(every)
 
 
 def docker(*arguments, check=True, **others):

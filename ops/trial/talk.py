@@ -2,13 +2,13 @@
 acked under which `seq`, and what each was shown. They do what ops/docs/PROTOCOL.md asks of a client: come back, send
 what has no answer again under the same ids, acknowledge what they are shown, and drop a `seq` that they have."""
 import asyncio
-import json
 import random
 import threading
 import time
 import tomllib
-import urllib.parse
 from collections import Counter
+
+import common
 
 PASSWORD = "a trial's own"
 # A frame without an answer for so long goes out again, seconds.
@@ -21,37 +21,12 @@ class Refused(Exception):
     """An answer that is none of what was asked for."""
 
 
-async def call(http, method, path, token=None, **arguments):
-    """One HTTP call; its answer."""
-    host, port = http.rsplit(":", 1)
-    body = urllib.parse.urlencode(arguments)
-    head = f"{method} {path} HTTP/1.1\r\nHost: {http}\r\nConnection: close\r\nAccept: application/json\r\n"
-    if token:
-        head += f"Cookie: token={token}\r\n"
-    if body:
-        head += f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n"
-    async with asyncio.timeout(15):
-        reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(f"{head}\r\n{body}".encode())
-        answer = await reader.read()
-        writer.close()
-    response = json.loads(answer.partition(b"\r\n\r\n")[2])
-    if response["response"][0]["status"] != 0:
-        raise Refused(f"{method} {path}: {response['response'][0]}")
-    return response["response"][0]
-
-
-async def frame(reader):
-    """The lines up to a blank one, read; `{}` for a heartbeat."""
-    lines = []
-    while True:
-        line = await reader.readline()
-        if not line:
-            raise EOFError
-        if line.strip():
-            lines.append(line.decode())
-        else:
-            return tomllib.loads("".join(lines))
+async def call(http, method, path, **arguments):
+    """One HTTP call; its answer, where that is no refusal."""
+    answer = await common.call(http, method, path, **arguments)
+    if answer["status"] != 0:
+        raise Refused(f"{method} {path}: {answer}")
+    return answer
 
 
 class Person:
@@ -91,7 +66,7 @@ class Person:
                     reader, writer = await asyncio.open_connection(*self.server, limit=1 << 20)
                     writer.write(f'[[r]]\nid = "l{self.connections}"\nt = "reconnect"\n[r.user]\nid = {self.id}\n'
                                  f'device = "trial"\ntoken = "{self.token}"\n\n'.encode())
-                    answer = await frame(reader)
+                    answer = tomllib.loads(await common.frame(reader))
                 code = answer["rr"][0].get("code") if "rr" in answer else "move"
                 if code == "token":
                     # Made after the backup that the system was restored from, or revoked.
@@ -138,7 +113,7 @@ class Person:
 
     async def hear(self, reader, writer, peer):
         while True:
-            entries = await frame(reader)
+            entries = tomllib.loads(await common.frame(reader))
             for ack in entries.get("a", []):
                 self.answered(ack)
             for answer in entries.get("rr", []):

@@ -4,7 +4,7 @@ import signal
 import socket
 import time
 
-from stack import eventually
+from common import eventually
 
 FAULTS = []
 

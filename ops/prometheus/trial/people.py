@@ -1,10 +1,10 @@
 """Clients that talk all the time, whatever happens to the system: alone, in a group, over HTTP, and coming anew."""
 import asyncio
 import itertools
-import json
 import random
 import threading
-import urllib.parse
+
+from common import call, frame
 
 PEOPLE = 24
 EVERY = 0.25
@@ -34,22 +34,9 @@ class People:
 
     async def call(self, method, path, **arguments):
         """One HTTP call to some edge; its answer, or None."""
-        token = arguments.pop("token", None)
-        host, port = random.choice(self.http).split(":")
-        body = urllib.parse.urlencode(arguments)
-        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAccept: application/json\r\n"
-        if token:
-            head += f"Cookie: token={token}\r\n"
-        if body:
-            head += f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n"
         try:
-            async with asyncio.timeout(15):
-                reader, writer = await asyncio.open_connection(host, port)
-                writer.write(f"{head}\r\n{body}".encode())
-                answer = await reader.read()
-                writer.close()
-            return json.loads(answer.partition(b"\r\n\r\n")[2])
-        except (OSError, ValueError, TimeoutError):
+            return await call(random.choice(self.http), method, path, **arguments)
+        except (OSError, ValueError, KeyError, TimeoutError):
             return None
 
     async def register(self, number):
@@ -57,7 +44,7 @@ class People:
         while True:
             await self.call("POST", "/user", phone=phone, name=f"p{number}", password=PASSWORD)
             answer = await self.call("POST", "/server/login", phone=phone, password=PASSWORD)
-            user = answer and answer["response"][0].get("user")
+            user = answer and answer.get("user")
             if user:
                 self.ids.append(user["id"])
                 self.tokens[user["id"]] = user["token"]
@@ -156,16 +143,3 @@ class People:
 
         tasks = asyncio.run_coroutine_threadsafe(begin(), self.loop).result()
         return lambda: self.loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
-
-
-async def frame(reader):
-    """The lines up to a blank one."""
-    lines = []
-    while True:
-        line = await reader.readline()
-        if not line:
-            raise EOFError
-        if line == b"\n" and lines:
-            return b"".join(lines).decode()
-        if line != b"\n":
-            lines.append(line)

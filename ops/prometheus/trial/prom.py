@@ -10,7 +10,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from stack import eventually, free_port
+from common import eventually, free_port
 
 RULES = pathlib.Path(__file__).resolve().parent.parent / "rules.yml"
 UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}

@@ -12,6 +12,8 @@ import time
 import tomllib
 import urllib.parse
 
+from common import eventually, free_port
+
 # Small, so that what is to be full can be filled in a minute.
 EDGE = """[limits]
 connections = 300
@@ -26,27 +28,6 @@ concurrency = 16
 """
 EDGES, WORKERS = 2, 2
 READY = 60
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
-def eventually(what, limit, asked, every=0.2):
-    """Waits until `asked` gives something true, and gives it."""
-    end = time.monotonic() + limit
-    while True:
-        try:
-            found = asked()
-        except (OSError, KeyError, ValueError):
-            found = None
-        if found:
-            return found
-        if time.monotonic() > end:
-            raise TimeoutError(f"not within {limit} s: {what}")
-        time.sleep(every)
 
 
 class Proxy:
