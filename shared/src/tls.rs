@@ -3,13 +3,16 @@
 //! | module | holds |
 //! |---|---|
 //! | [`pin`] | trusting one certificate by its fingerprint |
+//! | [`Untrusted`] | a certificate that is not believed, in words |
 //!
 //! Versions 1.2 and 1.3, cryptography by `ring`. A certificate's chain, name and dates are always checked, except where
 //! one certificate is pinned: then it alone is trusted, whatever stands in it.
 
 pub mod pin;
+mod untrusted;
 
 use std::{
+    error::Error,
     fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -22,6 +25,7 @@ use tokio_rustls::rustls::{
 };
 
 use self::pin::{Fingerprint, Pinned};
+pub use self::untrusted::Untrusted;
 
 /// What clients of the TCP port offer by ALPN. The HTTP port knows `http/1.1` alone: neither takes what was meant for the
 /// other.
@@ -87,10 +91,22 @@ impl Trust {
     }
 }
 
+impl fmt::Display for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System => f.write_str("signed by a root certificate of this system"),
+            Self::Roots(file) => write!(f, "signed by a certificate of {}", file.display()),
+            Self::Pinned(print) => write!(f, "with the fingerprint {print}"),
+        }
+    }
+}
+
 /// A client's side of TLS; clones share what was read.
 #[derive(Clone)]
 pub struct Client {
     config: Arc<ClientConfig>,
+    /// Whom it believes; `None`: nobody.
+    trust: Option<Arc<Trust>>,
 }
 
 impl Client {
@@ -124,14 +140,22 @@ impl Client {
                 builder.with_client_auth_cert(chain, key).map_err(unusable)?
             }
         };
-        Ok(Self { config: Arc::new(config) })
+        Ok(Self { config: Arc::new(config), trust: Some(Arc::new(trust.clone())) })
     }
 
     /// One that believes nobody: for clients that only speak without TLS, and need to be told of none.
     pub fn nobody() -> Self {
         let builder = versions(ClientConfig::builder_with_provider(provider()));
         let config = builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
-        Self { config: Arc::new(config) }
+        Self { config: Arc::new(config), trust: None }
+    }
+
+    /// What was wrong with the certificate of `server`, where that is what an error came from: of a handshake, or of an HTTP
+    /// client made with this.
+    pub fn untrusted(&self, server: &str, error: &(dyn Error + 'static)) -> Option<Untrusted> {
+        let found = untrusted::found(error)?;
+        let expected = self.trust.as_ref().map_or_else(|| "of nobody".to_owned(), |trust| trust.to_string());
+        Some(Untrusted { server: server.to_owned(), expected, found })
     }
 
     /// For the library, offering these protocols by ALPN.

@@ -20,6 +20,7 @@ pub struct Shell {
     home: TempDir,
     server: String,
     phone: String,
+    ca: Option<PathBuf>,
 }
 
 /// How a command ended.
@@ -68,7 +69,22 @@ impl Shell {
             home: TempDir::new().expect("a temporary folder"),
             server: edges.collect::<Vec<_>>().join(","),
             phone: user.phone.clone(),
+            ca: None,
         }
+    }
+
+    /// One where nobody is logged in, at these addresses, with this phone number and perhaps an authority to believe.
+    ///
+    /// # Panics
+    /// When there is no place for its home.
+    pub fn at(server: &str, phone: &str, ca: Option<PathBuf>) -> Self {
+        let home = TempDir::new().expect("a temporary folder");
+        Self { home, server: server.to_owned(), phone: phone.to_owned(), ca }
+    }
+
+    /// The same home and phone number, with somebody else to believe, or nobody in particular.
+    pub fn believe(&mut self, ca: Option<PathBuf>) {
+        self.ca = ca;
     }
 
     /// One where `user` is logged in.
@@ -85,12 +101,14 @@ impl Shell {
 
     /// The environment of its commands.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
-        vec![
+        let ca = self.ca.as_ref().map(|ca| ("SIMPLE_IM_CA", ca.display().to_string()));
+        let rest = [
             ("HOME", self.home.path().display().to_string()),
             ("SIMPLE_IM_SERVER", self.server.clone()),
             ("SIMPLE_IM_PHONE", self.phone.clone()),
             ("TZ", "UTC".to_owned()),
-        ]
+        ];
+        rest.into_iter().chain(ca).collect()
     }
 
     /// A command that is still to be run.

@@ -343,6 +343,16 @@ async fn a_private_stack_with_tls_is_spoken_to_by_those_who_trust_its_authority(
     let (alice, _events) = Client::connect(options).await.unwrap();
     alice.close().await;
     assert!(Api::new(calls.base()).login("13800000000", "888888", None).await.is_err(), "it trusts nobody");
+    // A person at a terminal of the same machine names the folder once.
+    let (kept, password) = (dir.path().join("kept.toml"), dir.path().join("password"));
+    fs::write(&password, "888888\n").unwrap();
+    let (kept, password) = (kept.to_str().unwrap(), password.to_str().unwrap());
+    let account = ["--session", kept, "--phone", "13800000000"];
+    simple_im(&[&["login", "--stack", at, "--password-file", password], &account[..]].concat()).await;
+    let to = format!("id:{}", login.user);
+    simple_im(&[&["send", to.as_str(), "a note to myself"], &account[..]].concat()).await;
+    let said = simple_im(&[&["tail", "--count", "1", "--stack", at], &account[..]].concat()).await;
+    assert!(said.contains("me: a note to myself"), "{said}");
     let nodes = simple_im(&["admin", "--stack", at, "nodes", "list"]).await;
     assert!(nodes.contains("e1-"), "{nodes}");
     simple_im(&["down", "--data", at]).await;

@@ -1,13 +1,16 @@
 //! From nowhere to a logged-in connection: which node, TCP, login.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use super::{
     Connection, Options,
     handle::Refused,
     http::{ApiError, Failed},
 };
-use crate::command::{Code, RequestName};
+use crate::{
+    command::{Code, RequestName},
+    tls::Untrusted,
+};
 
 /// Why an attempt failed.
 #[derive(Debug)]
@@ -16,6 +19,18 @@ pub enum Failure {
     Refused(Refused),
     /// It may; what happened, for people.
     Again(String),
+    /// It may once that server has another certificate.
+    Untrusted(Untrusted),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refused) => refused.fmt(f),
+            Self::Again(reason) => f.write_str(reason),
+            Self::Untrusted(untrusted) => untrusted.fmt(f),
+        }
+    }
 }
 
 /// How often one attempt is sent on by nodes that are about to end.
@@ -90,7 +105,14 @@ impl Dialer {
     }
 
     async fn reach(&mut self, server: &str, options: &Options) -> Result<Reached, Failure> {
-        let again = |error: std::io::Error| Failure::Again(format!("{server}: {error}"));
+        let again = |error: std::io::Error| match options
+            .tls
+            .as_ref()
+            .and_then(|tls| tls.untrusted(server, &error))
+        {
+            Some(untrusted) => Failure::Untrusted(untrusted),
+            None => Failure::Again(format!("{server}: {error}")),
+        };
         let mut connection =
             Connection::connect_within(server, options.tls.as_ref(), options.connect_timeout)
                 .await
@@ -133,7 +155,7 @@ impl Dialer {
                 Err(ApiError::Refused { code, .. }) if code != Some(Code::Token) => {
                     api.reconnect(options.user, token).await
                 }
-                Err(ApiError::Network { .. }) => return Ok(server.clone()),
+                Err(ApiError::Network { .. } | ApiError::Untrusted(_)) => return Ok(server.clone()),
                 Err(error) => Err(error),
             },
             None => api.reconnect(options.user, token).await,
@@ -146,6 +168,9 @@ impl Dialer {
             }
             Err(ApiError::Refused { code: code @ Some(Code::Token), reason, .. }) => {
                 Err(Failure::Refused(Refused { code, reason, id: String::new(), t: None }))
+            }
+            Err(ApiError::Untrusted(untrusted)) if self.server.is_none() => {
+                Err(Failure::Untrusted(untrusted))
             }
             Err(error) => {
                 if let ApiError::Refused { retry_after: Some(seconds), .. } = &error {

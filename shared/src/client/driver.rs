@@ -220,7 +220,14 @@ impl State {
                 }
                 None => Some(Event::LoginRefused(refused)),
             }),
-            Err(Failure::Again(last)) => {
+            // An operator may be about to change it: only whoever has never got in is told at once.
+            Err(Failure::Untrusted(untrusted)) if first.is_some() => {
+                let told = first.take().map(|first| first.send(Err(untrusted.into())));
+                drop(told);
+                Dialed::Over(None)
+            }
+            Err(failure @ (Failure::Again(_) | Failure::Untrusted(_))) => {
+                let last = failure.to_string();
                 *failures = failures.saturating_add(1);
                 tracing::debug!(user.id = %self.options.user, reason = last, "no connection yet");
                 let within = self.options.first_login;

@@ -23,6 +23,7 @@ use crate::{
     command::{Code, RequestName},
     ids::{Conversation, InvalidId, MessageId, Seq, UserId},
     message::{Ask, Target, WantedAck},
+    tls::Untrusted,
 };
 
 /// Acknowledgements that may wait beside the window's messages.
@@ -110,6 +111,9 @@ pub enum ConnectError {
     /// Neither `http` nor `server` was given.
     #[error("expected a server, or an HTTP API to ask for one; found neither")]
     Nowhere,
+    /// The API, or the node, shows a certificate that this client does not believe.
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
     /// No login succeeded in time.
     #[error("no login within {within:?}; the last attempt: {last}")]
     Unreachable {
@@ -124,7 +128,7 @@ impl Client {
     /// Connects and logs in, trying again for `Options::first_login`.
     ///
     /// # Errors
-    /// [`ConnectError`]: refused, or not reached in time.
+    /// [`ConnectError`]: refused, not reached in time, or somebody whose certificate is not trusted was.
     pub async fn connect(options: Options) -> Result<(Self, Events), ConnectError> {
         if options.http.is_none() && options.server.is_none() {
             return Err(ConnectError::Nowhere);

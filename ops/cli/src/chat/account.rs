@@ -1,7 +1,7 @@
 //! Who is chatting and where: flags, environment, session file, password; from these a logged-in device.
 
 use std::{
-    env, fs,
+    fs,
     io::{IsTerminal, stdin},
     path::PathBuf,
     time::Duration,
@@ -19,11 +19,9 @@ use shared::{
 use super::{
     failure::Failure,
     kept::{File, Held, Session, Token},
+    place::{Place, Wanted, is_same, lasting, set},
 };
 use crate::password;
-
-/// Where nothing else is said.
-const SERVER: &str = "http://127.0.0.1:8080";
 
 /// Who and where, for every command that chats.
 ///
@@ -34,6 +32,13 @@ pub struct Account {
     /// [env: SIMPLE_IM_SERVER] [default: where the session file says, otherwise http://127.0.0.1:8080]
     #[arg(long, value_name = "URL")]
     server: Option<String>,
+    /// For https:// addresses: the certificate of whoever signs theirs, a PEM file; kept with the login.
+    /// [env: SIMPLE_IM_CA] [default: where the session file says, otherwise the root certificates of this machine]
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// The data folder of a stack of this machine: its edges are the server, and its own authority is believed.
+    #[arg(long, value_name = "DIR", conflicts_with = "server")]
+    stack: Option<PathBuf>,
     /// Whose account. [env: SIMPLE_IM_PHONE] [default: the one in the session file]
     #[arg(long, value_name = "NUMBER")]
     phone: Option<String>,
@@ -82,7 +87,7 @@ impl Account {
             Some(session) => session,
             None => self.log_in(&file, &device).await?,
         };
-        Ok(Entered { api: api(&session.server), session, device, kept, _held: held })
+        Ok(Entered { api: session.place().api()?, session, device, kept, _held: held })
     }
 
     /// A session of the client library for it; a kept token that is refused is replaced by a new one, where there is a
@@ -115,8 +120,13 @@ impl Account {
         let refused = &entered.session;
         let file = self.file()?;
         file.change(|kept| kept.retain(|one| one.token != refused.token)).await?;
-        let again =
-            Self { phone: Some(refused.phone.clone()), server: Some(refused.server.clone()), ..self.clone() };
+        let again = Self {
+            phone: Some(refused.phone.clone()),
+            server: Some(refused.server.clone()),
+            ca: refused.ca.clone(),
+            stack: None,
+            ..self.clone()
+        };
         entered.session = again.log_in(&file, &entered.device).await?;
         entered.kept = false;
         Ok(())
@@ -139,19 +149,20 @@ impl Account {
         phone: &str,
         password: &Secret,
     ) -> Result<Session, Failure> {
-        let server = self.server();
-        let login = api(&server).login(phone, password.expose(), Some(device.as_str())).await?;
+        let place = self.place()?;
+        let login = place.api()?.login(phone, password.expose(), Some(device.as_str())).await?;
         let session = Session {
-            server,
+            server: place.server,
             phone: phone.to_owned(),
             user: login.user,
             device: device.to_string(),
             token: Token(login.token.expose().to_owned()),
+            ca: place.ca,
         };
         let new = session.clone();
         file.change(|kept| {
             kept.retain(|one| {
-                (&one.server, &one.phone, &one.device) != (&new.server, &new.phone, &new.device)
+                !is_same(&one.server, &new.server) || (&one.phone, &one.device) != (&new.phone, &new.device)
             });
             kept.push(new);
         })
@@ -197,13 +208,18 @@ impl Account {
 
     /// The kept session that fits; the newest, where several do.
     fn kept(&self, file: &File, device: &Device) -> Result<Option<Session>, Failure> {
-        let (server, phone) = (self.server.clone().or_else(|| set("SIMPLE_IM_SERVER")), self.phone());
+        let (wanted, phone) = (self.wanted()?, self.phone());
         let fits = |one: &Session| {
             one.device == device.as_str()
-                && server.as_ref().is_none_or(|server| *server == one.server)
+                && wanted.may_be(&one.server)
                 && phone.as_ref().is_none_or(|phone| *phone == one.phone)
         };
-        Ok(file.read()?.into_iter().rev().find(fits))
+        let found = file.read()?.into_iter().rev().find(fits);
+        Ok(found.map(|mut session| {
+            let place = wanted.over(session.place());
+            (session.server, session.ca) = (place.server, place.ca);
+            session
+        }))
     }
 
     /// The kept sessions that flags and environment leave; all of them where those say nothing.
@@ -211,12 +227,16 @@ impl Account {
     /// # Errors
     /// The file cannot be read.
     pub fn all_kept(&self, file: &File) -> Result<Vec<Session>, Failure> {
-        let (server, phone) = (self.server.clone().or_else(|| set("SIMPLE_IM_SERVER")), self.phone());
+        let (wanted, phone) = (self.wanted()?, self.phone());
         let device = self.device.as_ref().map(|device| device.as_str());
         let mut sessions = file.read()?;
+        if let Some(ca) = &wanted.ca {
+            let secure = sessions.iter_mut().filter(|one| one.server.starts_with("https://"));
+            secure.for_each(|one| one.ca = Some(ca.clone()));
+        }
         sessions.retain(|one| {
             device.is_none_or(|device| device == one.device)
-                && server.as_ref().is_none_or(|server| *server == one.server)
+                && wanted.may_be(&one.server)
                 && phone.as_ref().is_none_or(|phone| *phone == one.phone)
         });
         Ok(sessions)
@@ -251,9 +271,25 @@ impl Account {
         self.device.is_some() || set("SIMPLE_IM_DEVICE").is_some()
     }
 
-    /// The HTTP addresses, with commas between them.
-    pub fn server(&self) -> String {
-        self.server.clone().or_else(|| set("SIMPLE_IM_SERVER")).unwrap_or_else(|| SERVER.to_owned())
+    /// Where to log in.
+    ///
+    /// # Errors
+    /// No stack runs where one was named.
+    pub fn place(&self) -> Result<Place, Failure> {
+        Ok(self.wanted()?.or_usual())
+    }
+
+    /// What flags and environment say about where.
+    ///
+    /// # Errors
+    /// As [`Self::place`].
+    pub fn wanted(&self) -> Result<Wanted, Failure> {
+        let ca = self.ca.clone().or_else(|| set("SIMPLE_IM_CA").map(PathBuf::from)).map(lasting);
+        let Some(data) = &self.stack else {
+            return Ok(Wanted { server: self.server.clone().or_else(|| set("SIMPLE_IM_SERVER")), ca });
+        };
+        let stack = Wanted::of_stack(data)?;
+        Ok(Wanted { ca: self.ca.clone().map(lasting).or(stack.ca), ..stack })
     }
 
     fn phone(&self) -> Option<String> {
@@ -266,6 +302,7 @@ impl Entered {
     pub fn options(&self) -> client::Options {
         client::Options {
             http: Some(self.api.clone()),
+            tls: self.api.tls().cloned(),
             ..client::Options::new(self.session.user, self.device.clone(), self.token())
         }
     }
@@ -274,13 +311,4 @@ impl Entered {
     pub fn token(&self) -> &str {
         &self.session.token.0
     }
-}
-
-/// The API of addresses with commas between them.
-pub fn api(server: &str) -> Api {
-    Api::any(server.split(',').map(str::trim).filter(|base| !base.is_empty()))
-}
-
-fn set(name: &str) -> Option<String> {
-    env::var(name).ok().filter(|value| !value.is_empty())
 }

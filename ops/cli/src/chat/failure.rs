@@ -8,8 +8,15 @@ use shared::{
 };
 
 /// The text for `--help` of who needs to tell exit codes apart.
-pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 refused by the server, 2 wrong arguments or no terminal, 3 not reached or not answered in \
-     time (what was sent may have been stored: the same --id sends it again without harm), 4 not logged in";
+pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 refused by the server, 2 wrong arguments or no terminal, 3 not reached, not believed (its \
+     certificate) or not answered in time (what was sent may have been stored: the same --id sends it again without harm), \
+     4 not logged in";
+
+/// What to do where a certificate is not believed.
+const TRUST: &str = "--ca FILE names the certificate of whoever signs it, --stack DIR a stack of this machine with its own; \
+     `simple-im login` keeps either";
+/// What an edge that has TLS says to whoever has not is no TOML.
+const SECURE: &str = "a system that speaks TLS has addresses that begin with https://";
 
 /// Why a command did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +61,9 @@ impl From<ApiError> for Failure {
             ApiError::Network { .. } | ApiError::Refused { code: Some(Code::Unavailable), .. } => {
                 Self::Unreachable(because(&error))
             }
+            ApiError::Untrusted(untrusted) => Self::Unreachable(format!("{untrusted}; {TRUST}")),
             ApiError::Refused { code, .. } if is_logged_out(*code) => Self::LoggedOut(error.to_string()),
+            ApiError::Refused { status: 400, code: None, .. } => Self::Refused(format!("{error}; {SECURE}")),
             _ => Self::Refused(error.to_string()),
         }
     }
@@ -67,6 +76,7 @@ impl From<ConnectError> for Failure {
                 Self::LoggedOut(error.to_string())
             }
             ConnectError::Refused(_) => Self::Refused(error.to_string()),
+            ConnectError::Untrusted(untrusted) => Self::Unreachable(format!("{untrusted}; {TRUST}")),
             ConnectError::Unreachable { .. } | ConnectError::Nowhere => Self::Unreachable(error.to_string()),
         }
     }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use shared::ids::UserId;
 use tokio::time::Instant;
 
+use super::place::Place;
 use crate::record::replace;
 
 const HEADER: &str = "# Who is logged in here, for simple-im chat, send and tail. Kept mode 0600: a token is as good as a password.\n";
@@ -30,6 +31,16 @@ pub struct Session {
     pub device: String,
     /// Its token.
     pub token: Token,
+    /// Whom to believe there: a PEM file. Without it the roots of this machine, where the address is `https://`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+}
+
+impl Session {
+    /// Where it is good.
+    pub fn place(&self) -> Place {
+        Place { server: self.server.clone(), ca: self.ca.clone() }
+    }
 }
 
 /// A token as the file holds it; it does not print.
@@ -164,6 +175,7 @@ mod tests {
             user: UserId(7),
             device: device.into(),
             token: Token(token.into()),
+            ca: None,
         }
     }
 

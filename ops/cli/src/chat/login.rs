@@ -10,8 +10,8 @@ use shared::client::http::ApiError;
 
 use super::{
     Done,
-    account::{Account, api},
-    failure::{EXIT_CODES, Failure, is_logged_out},
+    account::Account,
+    failure::{EXIT_CODES, is_logged_out},
     say,
 };
 
@@ -40,13 +40,15 @@ pub struct Out {
 /// Logs the commands' devices in.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`super::failure::Failure`].
 pub async fn log_in(options: In) -> Done {
     let account = &options.account;
     let file = account.file()?;
+    let place = account.place()?;
+    let api = place.api()?;
     let (phone, password) = account.credentials(true)?;
     if let Some(name) = &options.register {
-        api(&account.server()).register(&phone, name, password.expose()).await?;
+        api.register(&phone, name, password.expose()).await?;
     }
     let roles = if account.names_a_device() { &ROLES[..1] } else { &ROLES[..] };
     let mut user = None;
@@ -54,34 +56,36 @@ pub async fn log_in(options: In) -> Done {
         user = Some(account.log_in_as(&file, &account.device(role)?, &phone, &password).await?.user);
     }
     if let Some(user) = user {
-        writeln!(
-            stdout(),
-            "{phone} is user {user} on {}; kept in {}",
-            account.server(),
-            file.path().display()
-        )?;
+        writeln!(stdout(), "{phone} is user {user} on {}; kept in {}", place.server, file.path().display())?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Revokes what the file holds. A token that is revoked already is forgotten all the same; one whose server is not reached
-/// is kept.
+/// Revokes what the file holds. A token that is revoked already is forgotten all the same; one whose server is not reached,
+/// or not believed, is kept.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`super::failure::Failure`].
 pub async fn log_out(options: Out) -> Done {
     let file = options.account.file()?;
     let (mut gone, mut failed) = (Vec::new(), None);
     for session in options.account.all_kept(&file)? {
-        match api(&session.server).logout(&session.token.0).await {
-            Err(error @ ApiError::Refused { code, .. }) if !is_logged_out(code) => failed = Some(error),
-            Err(error @ (ApiError::Network { .. } | ApiError::Unreadable { .. })) => failed = Some(error),
-            Ok(()) | Err(_) => gone.push(session.token),
+        let api = match session.place().api() {
+            Ok(api) => api,
+            Err(failure) => {
+                failed = Some(failure);
+                continue;
+            }
+        };
+        match api.logout(&session.token.0).await {
+            Ok(()) => gone.push(session.token),
+            Err(ApiError::Refused { code, .. }) if is_logged_out(code) => gone.push(session.token),
+            Err(error) => failed = Some(error.into()),
         }
     }
     file.change(|kept| kept.retain(|one| !gone.contains(&one.token))).await?;
-    if let Some(error) = failed {
-        return Err(Failure::from(error));
+    if let Some(failure) = failed {
+        return Err(failure);
     }
     if gone.is_empty() {
         say("nobody was logged in");

@@ -2,7 +2,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`account`], [`kept`] | who and where; the session file |
+//! | [`account`], [`place`], [`kept`] | who; where, and who is believed there; the session file |
 //! | [`login`] | logging in and out |
 //! | [`tui`] | the terminal client |
 //! | [`send`], [`tail`] | line mode, for scripts and pipes |
@@ -17,6 +17,7 @@ mod failure;
 mod kept;
 mod line;
 mod login;
+mod place;
 mod send;
 mod tail;
 mod target;

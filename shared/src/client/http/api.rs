@@ -173,7 +173,7 @@ impl Api {
     /// Any call: `args` go into the query for GET and DELETE and into the form otherwise.
     ///
     /// # Errors
-    /// Only [`ApiError::Network`]; a refusal is a reply as well.
+    /// Only [`ApiError::Network`] and [`ApiError::Untrusted`]; a refusal is a reply as well.
     pub async fn call(
         &self,
         method: &str,
@@ -201,10 +201,19 @@ impl Api {
                 }
                 answer => {
                     self.current.store(at, Ordering::Relaxed);
-                    return answer;
+                    return answer.map_err(|error| self.named(base, error));
                 }
             }
         }
+    }
+
+    /// A failed handshake by its reason, where that is the certificate.
+    fn named(&self, base: &str, error: ApiError) -> ApiError {
+        let untrusted = match (&self.tls, &error) {
+            (Some(tls), ApiError::Network { source }) => tls.untrusted(base, source),
+            _ => None,
+        };
+        untrusted.map_or(error, ApiError::Untrusted)
     }
 
     async fn send(&self, mut request: RequestBuilder, token: Option<&str>) -> Result<Reply, ApiError> {

@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use crate::command::Code;
+use crate::{command::Code, tls::Untrusted};
 
 /// An answer of the API, success or not.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +25,9 @@ pub enum ApiError {
         #[from]
         source: reqwest::Error,
     },
+    /// The API shows a certificate that this client does not believe; the call was not made.
+    #[error("HTTP API: {0}")]
+    Untrusted(#[from] Untrusted),
     /// The call was refused. With `retry_after` it may be tried again then.
     #[error("HTTP {status}, {}: {reason}", code.map_or("no code", Code::as_str))]
     Refused {
