@@ -198,7 +198,7 @@ async fn succeed(mut command: Command, what: &str) -> Result<()> {
 fn settings(port: u16) -> String {
     // Durability is PostgreSQL's alone here ("stored" means committed): fsync and synchronous_commit are said
     // aloud. After a checkpoint each page's first change goes whole into the log, so checkpoints are rare and
-    // the log compressed. A hung worker's session is cut so that its lanes can move.
+    // the log compressed, by what costs least. A hung worker's session is cut so that its lanes can move.
     format!(
         "# Written by simple-im at every start; changes are lost.\n\
          listen_addresses = '127.0.0.1'\n\
@@ -209,7 +209,7 @@ fn settings(port: u16) -> String {
          fsync = on\n\
          synchronous_commit = on\n\
          full_page_writes = on\n\
-         wal_compression = on\n\
+         wal_compression = lz4\n\
          wal_level = replica\n\
          max_wal_senders = 4\n\
          max_wal_size = '4GB'\n\
