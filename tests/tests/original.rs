@@ -1,5 +1,5 @@
-//! A script of simple_im's original client, unchanged, at a stack that `simple-im up --compat` has started: it knows an HTTP
-//! address, and speaks as simple_im.md's curl lines and its own one-line frames do.
+//! A script of simple_im's original client, unchanged, at a stack that `simple-im up --compat` has started: it knows one HTTP
+//! address, connects where the answer says, and speaks as simple_im.md's curl lines and its own one-line frames do.
 
 #![allow(clippy::unwrap_used, reason = "a test says by a panic that it has failed")]
 
@@ -20,7 +20,7 @@ use tokio::{
     time::timeout,
 };
 
-const PORTS: [&str; 12] = [
+const PORTS: [&str; 14] = [
     "nats",
     "postgres",
     "redis",
@@ -28,10 +28,12 @@ const PORTS: [&str; 12] = [
     "e1.http",
     "e1.metrics",
     "e1.compat",
+    "e1.compat_http",
     "e2.tcp",
     "e2.http",
     "e2.metrics",
     "e2.compat",
+    "e2.compat_http",
     "w1.metrics",
 ];
 
@@ -74,6 +76,11 @@ fn value(body: &str, key: &str) -> String {
     line.unwrap_or_else(|| panic!("no {key} in {body}")).trim_matches('"').to_owned()
 }
 
+/// Where an answer sends them.
+fn sent_to(answer: &str) -> String {
+    format!("{}:{}", value(answer, "server"), value(answer, "port"))
+}
+
 /// Somebody who has an account.
 struct Person {
     id: i64,
@@ -92,7 +99,7 @@ async fn registered(http: &str, phone: &str, name: &str) -> Person {
     Person {
         id: value(&login, "id").parse().unwrap(),
         token: value(&login, "token"),
-        sent_to: format!("{}:{}", value(&login, "server"), value(&login, "port")),
+        sent_to: sent_to(&login),
     }
 }
 
@@ -111,16 +118,16 @@ async fn an_original_client_talks_through_a_stack_with_compat() {
     for address in &compat {
         assert!(said.contains(&format!("simple_im's original clients at {address}")), "{said}");
     }
-    let http = |edge: usize| edges[edge].http.as_deref().unwrap();
+    let http = |edge: usize| edges[edge].compat_http.as_deref().unwrap();
 
     let alice = registered(http(0), "13812652243", "alice").await;
     let bob = registered(http(1), "13812652244", "bob").await;
     for person in [&alice, &bob] {
-        assert!(edges.iter().any(|edge| edge.tcp.as_deref() == Some(&person.sent_to)), "{}", person.sent_to);
+        assert!(compat.contains(&person.sent_to.as_str()), "{}", person.sent_to);
     }
-    let mut a = Old::connect(compat[0], "alice").await;
+    let mut a = Old::connect(&alice.sent_to, "alice").await;
     a.logs_in("login", alice.id, "ipad", &alice.token).await;
-    let mut b = Old::connect(compat[1], "bob").await;
+    let mut b = Old::connect(&bob.sent_to, "bob").await;
     b.logs_in("login", bob.id, "iphone", &bob.token).await;
     // Twice the same is two messages; the addressee's number is a string.
     for _ in 0..2 {
@@ -137,7 +144,8 @@ async fn an_original_client_talks_through_a_stack_with_compat() {
     let form = format!("id={}", bob.id);
     let back = call(http(0), "POST", "/server/reconnect", Some(&bob.token), &form).await;
     assert!(back.starts_with("[[response]]\nstatus = 0\nserver = \""), "{back}");
-    let mut b = Old::connect(compat[0], "bob").await;
+    assert!(compat.contains(&sent_to(&back).as_str()), "{back}");
+    let mut b = Old::connect(&sent_to(&back), "bob").await;
     b.logs_in("reconnect", bob.id, "iphone", &bob.token).await;
     a.say(&format!("[[m]] id = \"a_02\" c = \"welcome back\" to = {}", bob.id)).await;
     a.hear_ack("a_02").await;
@@ -150,5 +158,15 @@ async fn an_original_client_talks_through_a_stack_with_compat() {
     assert!(entry.starts_with("[[m]]\nc = \"welcome back\"\nid = \"a_02\"\nts = "), "{entry}");
     let online = call(http(1), "POST", "/server/failed", Some(&bob.token), "").await;
     assert_eq!(online, "[[response]]\nstatus = 3\nr = \"IM is online\"\n");
+    // Everybody else is sent to the ordinary port, as ever.
+    let login = call(
+        edges[0].http.as_deref().unwrap(),
+        "POST",
+        "/server/login",
+        None,
+        "phone=13812652243&password=888888",
+    );
+    let login = login.await;
+    assert!(edges.iter().any(|edge| edge.tcp.as_deref() == Some(&sent_to(&login))), "{login}");
     simple_im(&["down", "--data", at]).await;
 }
