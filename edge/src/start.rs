@@ -29,7 +29,8 @@ use crate::{
     deliver::Deliver,
     drain::{Drain, DrainOutcome, Draining},
     http::{HttpState, describe, limits::Limits as HttpLimits, origin::Origins, page, peer::Proxies},
-    listener, metric,
+    listener::{self, Way},
+    metric,
     node::{self, Pulse, epoch::Epochs, peers, seen},
     publisher::sink::Stream,
     ready::Readiness,
@@ -238,7 +239,8 @@ pub async fn start_on(
         }
     };
     let (door, arrivals) = listener::doors(&context);
-    let (old, old_door, greeting) = (listeners.compat, door.clone(), config.edge.compat_greeting.clone());
+    let (old, old_door, greeting) =
+        (listeners.compat, door.of(Way::Compat), config.edge.compat_greeting.clone());
     let (old_context, old_closing) = (context.clone(), closing.clone());
     let originals = async move {
         match old {
@@ -248,7 +250,7 @@ pub async fn start_on(
     };
     let sockets = WebSockets {
         context: context.clone(),
-        door,
+        door: door.of(Way::WebSocket),
         origins: http.origins.clone(),
         proxies: http.proxies.clone(),
         shutdown: closing.clone(),

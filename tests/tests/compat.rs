@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test says by a panic that it has failed")]
 
 use tests::{
-    harness::{Options, System},
+    harness::{Options, SOON, System, eventually},
     original::{self, Old, login},
     people::{User, delivered},
+    socket::Tongue,
 };
 
 /// Connects to an edge's port for them.
@@ -124,6 +125,38 @@ async fn an_original_client_does_all_that_it_did_on_its_old_server() {
     let count = "SELECT count(*) FROM messages WHERE conv = $1 AND kind = 0";
     let conversation = format!("dm:{}:{}", alice.id.min(bob.id), alice.id.max(bob.id));
     assert_eq!(system.stores.number(count, &[&conversation]).await, 4);
+    system.finish().await;
+}
+
+#[tokio::test]
+async fn connections_are_counted_by_the_way_they_came() {
+    let system = system().await;
+    let [alice, bob] = system.users(["alice", "bob"]).await;
+    let ways = async |expected: [f64; 3]| {
+        eventually(SOON, async || {
+            let mut found = [0.0; 3];
+            for (at, way) in ["tcp", "websocket", "compat"].into_iter().enumerate() {
+                found[at] =
+                    system.edges[0].metric(&format!("im_edge_way_connections{{way=\"{way}\"}}")).await;
+            }
+            let all = system.edges[0].metric("im_edge_connections").await;
+            let fits = found == expected && all == expected.iter().sum::<f64>();
+            if fits { Ok(()) } else { Err(format!("{found:?} of {all}, not {expected:?}")) }
+        })
+        .await;
+    };
+    ways([0.0; 3]).await;
+    let phone = system.online(&alice, "phone", 0).await;
+    let page = system.socket(&alice, "page", 0, Tongue::Json).await;
+    let first = logged_in(&system, "bob", &bob, "iphone", 0).await;
+    // One that has not logged in counts as well.
+    let second = old(&system, "nobody", 0).await;
+    ways([1.0, 1.0, 2.0]).await;
+    page.drop_it();
+    drop(second);
+    ways([1.0, 0.0, 1.0]).await;
+    drop((phone, first));
+    ways([0.0; 3]).await;
     system.finish().await;
 }
 
