@@ -19,6 +19,8 @@ pub const RULES: &[Rule] = &[
     Rule::address("edge.metrics"),
     Rule::address_or_empty("edge.advertise"),
     Rule::address_or_empty("edge.compat_listen"),
+    Rule::address_or_empty("edge.compat_advertise"),
+    Rule::address_or_empty("edge.compat_http"),
     Rule::any("edge.compat_greeting"),
     Rule::text(
         "edge.trusted_proxies",
@@ -107,6 +109,8 @@ pub struct Edge {
     pub trusted_proxies: String,
     pub origins: String,
     pub compat_listen: String,
+    pub compat_advertise: String,
+    pub compat_http: String,
     pub compat_greeting: String,
     pub ready_file: String,
 }

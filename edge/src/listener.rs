@@ -11,6 +11,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
+use metrics::Gauge;
 use shared::{
     command::Code,
     frame::{self, Form},
@@ -42,6 +43,31 @@ const AT_ONCE: usize = 16;
 /// Connections on their way in by other doors. When full, a newcomer waits at its door.
 const ARRIVALS: usize = 64;
 
+/// Which way a connection came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// The port for frames.
+    Tcp,
+    /// An upgraded HTTP connection.
+    WebSocket,
+    /// The port for simple_im's original clients.
+    Compat,
+}
+
+impl Way {
+    /// Every way.
+    pub const ALL: [Self; 3] = [Self::Tcp, Self::WebSocket, Self::Compat];
+
+    /// The metric's label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::WebSocket => "websocket",
+            Self::Compat => "compat",
+        }
+    }
+}
+
 /// The way in for connections that another listener has accepted: they count among the node's, and end with them.
 #[derive(Debug, Clone)]
 pub struct Door {
@@ -50,6 +76,12 @@ pub struct Door {
 }
 
 impl Door {
+    /// The same door for connections that come this way.
+    #[must_use]
+    pub fn of(&self, way: Way) -> Self {
+        Self { room: Arc::new(self.room.of(way)), tasks: self.tasks.clone() }
+    }
+
     /// A place for one connection more; `None`: the node is full.
     pub fn enter(&self) -> Option<Open> {
         let (open, metrics) = (self.room.take(), &self.room.context.metrics);
@@ -73,7 +105,7 @@ pub struct Arrivals {
 
 /// A node's doors, and where they lead.
 pub fn doors(context: &Arc<Context>) -> (Door, Arrivals) {
-    let room = Arc::new(Room { open: AtomicUsize::new(0), context: context.clone() });
+    let room = Arc::new(Room { open: Arc::default(), way: Way::Tcp, context: context.clone() });
     let (sender, tasks) = mpsc::channel(ARRIVALS);
     (Door { room: room.clone(), tasks: sender }, Arrivals { room, tasks })
 }
@@ -206,20 +238,33 @@ pub fn ip(peer: SocketAddr) -> IpAddr {
     peer.ip().to_canonical()
 }
 
-/// How many connections are open. One counter for all, since a permit of a semaphore would be twice as long in each.
+/// How many connections are open. One counter for all, since a permit of a semaphore would be twice as long in each; one room
+/// a way, so that a connection need not carry its own.
 #[derive(Debug)]
 struct Room {
-    open: AtomicUsize,
+    open: Arc<AtomicUsize>,
+    way: Way,
     context: Arc<Context>,
 }
 
 impl Room {
+    /// One for connections of this way, with the same counter.
+    fn of(&self, way: Way) -> Self {
+        Self { open: self.open.clone(), way, context: self.context.clone() }
+    }
+
+    /// The figures that show them.
+    fn gauges(&self) -> [&Gauge; 2] {
+        let metrics = &self.context.metrics;
+        [&metrics.connections, &metrics.ways[self.way as usize]]
+    }
+
     /// A place for one connection more, if there is one.
     fn take(self: &Arc<Self>) -> Option<Open> {
         let limit = self.context.limits.connections;
         let more = |open| (open < limit).then_some(open + 1);
         self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        self.context.metrics.connections.increment(1.0);
+        self.gauges().into_iter().for_each(|gauge| gauge.increment(1.0));
         Some(Open(self.clone()))
     }
 }
@@ -230,7 +275,7 @@ pub struct Open(Arc<Room>);
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.context.metrics.connections.decrement(1.0);
+        self.0.gauges().into_iter().for_each(|gauge| gauge.decrement(1.0));
         self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }

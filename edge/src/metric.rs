@@ -11,6 +11,7 @@ use shared::{
 use crate::{
     calls::{backlogs, notes::CAPACITY},
     config::EdgeConfig,
+    listener::Way,
 };
 
 /// A delivery whose way is measured from accepting its frame to writing it. One of each kind a batch is enough.
@@ -52,6 +53,7 @@ const KINDS: [&str; 3] = ["m", "gm", "r"];
 #[expect(missing_docs, reason = "named as in shared::telemetry::Metric")]
 pub struct Metrics {
     pub connections: Gauge,
+    pub ways: [Gauge; 3],
     pub opened: Counter,
     pub refused_connections: Counter,
     pub sessions: Gauge,
@@ -100,6 +102,7 @@ impl Metrics {
         let acks = |level: &'static str| Metric::EdgeAcks.counter(&[("level", level)]);
         Self {
             connections: Metric::EdgeConnections.gauge(&[]),
+            ways: Way::ALL.map(|way| Metric::EdgeWayConnections.gauge(&[("way", way.as_str())])),
             opened: opened("accepted"),
             refused_connections: opened("refused"),
             sessions: Metric::EdgeSessions.gauge(&[]),

@@ -50,6 +50,8 @@ pub struct Pulse {
     pub server: String,
     /// Its port.
     pub port: u16,
+    /// The address handed out to simple_im's original clients, if they are served.
+    pub compat: Option<rpc::Address>,
     /// What the heartbeat decides.
     pub ready: Readiness,
     /// Whether workers of contract 2 may be there, who hear another subject.
@@ -132,6 +134,7 @@ impl Pulse {
             gone,
             speaks: Speaks::this(),
             started: self.started,
+            compat: self.compat.clone(),
         };
         let (began, payload) = (Instant::now(), Bytes::from(rpc::to_vec(&beat)));
         let mut subjects = vec![self.subjects.heartbeat(&context.node)];

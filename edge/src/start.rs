@@ -10,6 +10,7 @@ use futures::{
 use shared::{
     ids::{InvalidId, NodeId},
     nats::Door,
+    rpc,
     subject::Subjects,
     telemetry,
     tls::TlsError,
@@ -28,7 +29,8 @@ use crate::{
     deliver::Deliver,
     drain::{Drain, DrainOutcome, Draining},
     http::{HttpState, describe, limits::Limits as HttpLimits, origin::Origins, page, peer::Proxies},
-    listener, metric,
+    listener::{self, Way},
+    metric,
     node::{self, Pulse, epoch::Epochs, peers, seen},
     publisher::sink::Stream,
     ready::Readiness,
@@ -47,6 +49,8 @@ pub struct Listeners {
     pub http: TcpListener,
     /// For simple_im's original clients, where they are served.
     pub compat: Option<TcpListener>,
+    /// For their HTTP calls.
+    pub compat_http: Option<TcpListener>,
     /// For /metrics, /livez and /readyz.
     pub metrics: TcpListener,
 }
@@ -106,6 +110,10 @@ impl Listeners {
             compat: match config.edge.compat_listen.as_str() {
                 "" => None,
                 address => Some(bind("edge.compat_listen", address).await?),
+            },
+            compat_http: match config.edge.compat_http.as_str() {
+                "" => None,
+                address => Some(bind("edge.compat_http", address).await?),
             },
             metrics: bind("edge.metrics", &config.edge.metrics).await?,
         })
@@ -176,6 +184,10 @@ pub async fn start_on(
     let node = node::identity(&config.edge.name)?;
     let addresses = Addresses::of(&listeners)?;
     let (server, port) = advertised(&config.edge.advertise, addresses.tcp);
+    let theirs = addresses.compat.map(|listen| {
+        let (server, port) = advertised(&config.edge.compat_advertise, listen);
+        rpc::Address { server, port }
+    });
     let broker = Broker::connect(Door::new(&config.nats.way)?, node.as_str()).await?;
     let subjects = Subjects::new(&config.nats.prefix);
     // Subscribed before anyone hears of this node.
@@ -207,6 +219,7 @@ pub async fn start_on(
         subjects,
         server,
         port,
+        compat: theirs,
         ready: ready.clone(),
         before: broker.is_open(),
         link: broker.link(),
@@ -218,8 +231,16 @@ pub async fn start_on(
         .behind(Proxies::parse(&config.edge.trusted_proxies).unwrap_or_default())
         .over(tls.clone())
         .with_origins(Origins::parse(&config.edge.origins).unwrap_or_default().over(tls.is_some()));
+    let (old_http, old_state, old_end) = (listeners.compat_http, http.for_originals(), closing.clone());
+    let old_calls = async move {
+        match old_http {
+            Some(listener) => crate::http::serve(listener, old_state, old_end).await,
+            None => old_end.cancelled().await,
+        }
+    };
     let (door, arrivals) = listener::doors(&context);
-    let (old, old_door, greeting) = (listeners.compat, door.clone(), config.edge.compat_greeting.clone());
+    let (old, old_door, greeting) =
+        (listeners.compat, door.of(Way::Compat), config.edge.compat_greeting.clone());
     let (old_context, old_closing) = (context.clone(), closing.clone());
     let originals = async move {
         match old {
@@ -229,7 +250,7 @@ pub async fn start_on(
     };
     let sockets = WebSockets {
         context: context.clone(),
-        door,
+        door: door.of(Way::WebSocket),
         origins: http.origins.clone(),
         proxies: http.proxies.clone(),
         shutdown: closing.clone(),
@@ -271,6 +292,7 @@ pub async fn start_on(
         ("seen", seen::run(context.clone(), rest.clone()).boxed()),
         ("http", crate::http::serve(listeners.http, http, closing.clone()).boxed()),
         ("originals", originals.boxed()),
+        ("original calls", old_calls.boxed()),
         ("figures", figures.boxed()),
         ("trace", trace.boxed()),
         ("spans", export.boxed()),
@@ -281,7 +303,9 @@ pub async fn start_on(
     let notes = tokio::spawn(vital.clone().task("notes", notes));
     let accepting = tokio::spawn(vital.clone().task("listener", accept));
     let listening = [("tcp", addresses.tcp), ("http", addresses.http), ("metrics", addresses.metrics)];
-    let listening = listening.into_iter().chain(addresses.compat.map(|address| ("compat", address)));
+    let theirs = [("compat", addresses.compat), ("compat_http", addresses.compat_http)];
+    let theirs = theirs.into_iter().filter_map(|(name, address)| Some((name, address?)));
+    let listening = listening.into_iter().chain(theirs);
     let written: Vec<_> = listening.map(|(name, address)| (name, address.to_string())).collect();
     let written: Vec<_> = written.iter().map(|(name, address)| (*name, address.as_str())).collect();
     telemetry::write_ready_file(&config.edge.ready_file, &written).map_err(StartError::ReadyFile)?;
@@ -332,6 +356,7 @@ struct Addresses {
     tcp: SocketAddr,
     http: SocketAddr,
     compat: Option<SocketAddr>,
+    compat_http: Option<SocketAddr>,
     metrics: SocketAddr,
 }
 
@@ -345,6 +370,11 @@ impl Addresses {
             tcp: address("edge.listen", &listeners.tcp)?,
             http: address("edge.http", &listeners.http)?,
             compat: listeners.compat.as_ref().map(|old| address("edge.compat_listen", old)).transpose()?,
+            compat_http: listeners
+                .compat_http
+                .as_ref()
+                .map(|old| address("edge.compat_http", old))
+                .transpose()?,
             metrics: address("edge.metrics", &listeners.metrics)?,
         })
     }

@@ -105,6 +105,7 @@ mod tests {
             gone: true,
             speaks: Speaks::this(),
             started: 0,
+            compat: Some(rpc::Address { server: "h".to_owned(), port: 2015 }),
         };
         let before: Before = rpc::from_slice(&rpc::to_vec(&beat)).unwrap();
         assert!(before.draining);

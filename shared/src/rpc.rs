@@ -61,6 +61,15 @@ pub fn repeatable(call: &str) -> bool {
     SESSION_CALLS.contains(&call) || command::call(call).is_some_and(|call| call.repeatable)
 }
 
+/// Where clients connect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Address {
+    /// Host name or address.
+    pub server: String,
+    /// Port.
+    pub port: u16,
+}
+
 /// A node says that it lives; sent every `heartbeat` interval.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Heartbeat {
@@ -86,6 +95,9 @@ pub struct Heartbeat {
     /// When it started, Unix seconds; 0: of before this was told.
     #[serde(default)]
     pub started: i64,
+    /// Where simple_im's original clients connect; `None`: it does not serve them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compat: Option<Address>,
 }
 
 /// A worker has seen the heartbeat.
@@ -324,6 +336,9 @@ pub struct HttpCall {
     pub token: Option<TokenDigest>,
     /// The caller's address, for limits.
     pub peer: IpAddr,
+    /// The caller is one of simple_im's original clients: it is to be sent where a node serves those.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub original: bool,
     /// The arguments of path, query and body. Values are strings, as forms have nothing else.
     #[serde(default)]
     pub args: std::collections::BTreeMap<String, String>,

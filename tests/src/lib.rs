@@ -13,6 +13,7 @@
 //! | [`tour`] | runs the shell blocks of the README |
 //! | [`shell`] | a person at a shell: login, send, tail |
 //! | [`terminal`] | a person at a terminal: a screen, a keyboard, a program |
+//! | [`original`] | a tiny imitation of simple_im's original clients |
 //! | [`socket`] | the same over WebSocket, in either dialect |
 //! | [`certificates`] | an authority of a test's own, and what it signs |
 //! | [`web`] | HTTP calls and their answers |
@@ -24,6 +25,7 @@ pub mod certificates;
 pub mod document;
 pub mod flood;
 pub mod harness;
+pub mod original;
 pub mod pattern;
 pub mod people;
 pub mod shell;

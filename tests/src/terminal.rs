@@ -64,7 +64,9 @@ pub mod key {
     pub const CTRL_N: &str = "\x0e";
     pub const CTRL_O: &str = "\x0f";
     pub const CTRL_R: &str = "\x12";
+    pub const CTRL_U: &str = "\x15";
     pub const CTRL_X: &str = "\x18";
+    pub const CTRL_Y: &str = "\x19";
 }
 
 impl Terminal {

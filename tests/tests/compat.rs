@@ -1,147 +1,28 @@
-//! simple_im's original clients on the listener that is theirs: a tiny imitation of one, which sends entries that end with
-//! nothing, takes each read as whole frames, knows no escapes, acknowledges by a bare id and sends acks back.
+//! simple_im's original clients on the listener that is theirs, by a tiny imitation of one.
 
 #![allow(clippy::unwrap_used, reason = "a test says by a panic that it has failed")]
-#![allow(clippy::print_stdout, reason = "the transcript is a result of its own")]
-
-use std::collections::VecDeque;
 
 use tests::{
-    harness::{Options, SOON, System},
+    harness::{Options, SOON, System, eventually},
+    original::{self, Old, login},
     people::{User, delivered},
-};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::timeout,
+    socket::Tongue,
 };
 
-/// One of them. What goes to and fro is printed: `cargo nextest run --no-capture` shows the transcript.
-struct Old {
-    name: &'static str,
-    stream: TcpStream,
-    heard: VecDeque<String>,
+/// Connects to an edge's port for them.
+async fn old(system: &System, name: &'static str, edge: usize) -> Old {
+    Old::connect(&system.edge(edge).compat, name).await
 }
 
-impl Old {
-    async fn connect(system: &System, name: &'static str, edge: usize) -> Self {
-        let stream = TcpStream::connect(&system.edge(edge).compat).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self { name, stream, heard: VecDeque::new() }
-    }
-
-    /// Connects, and logs in as `device`.
-    async fn log_in(
-        system: &System,
-        name: &'static str,
-        user: &User,
-        device: &str,
-        token: &str,
-        edge: usize,
-    ) -> Self {
-        let mut old = Self::connect(system, name, edge).await;
-        old.say(&login("login", user, device, token)).await;
-        old.hear("[[rr]]\nid = \"a_01\"\nt = \"login\"\ns = 0\n").await;
-        old
-    }
-
-    async fn say(&mut self, line: &str) {
-        println!("{} → {line}", self.name);
-        self.stream.write_all(line.as_bytes()).await.unwrap();
-    }
-
-    /// The next entry, whole and as it stands.
-    async fn entry(&mut self) -> String {
-        if self.heard.is_empty() {
-            let mut read = vec![0; 65_536];
-            let count =
-                timeout(SOON, self.stream.read(&mut read)).await.expect("something comes in time").unwrap();
-            let text = String::from_utf8(read[..count].to_vec()).unwrap();
-            self.heard = entries(&text);
-            for entry in &self.heard {
-                println!("{} ← {}", self.name, entry.trim_end().replace('\n', " "));
-            }
-        }
-        self.heard.pop_front().expect("the server did not close")
-    }
-
-    /// The next entry is this one; `…` stands for a number.
-    async fn hear(&mut self, expected: &str) -> String {
-        let found = self.entry().await;
-        let plain: String = match expected.split_once('…') {
-            Some((before, after)) => {
-                match found.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)) {
-                    Some(number) if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) => {
-                        format!("{before}{number}{after}")
-                    }
-                    _ => expected.to_owned(),
-                }
-            }
-            None => expected.to_owned(),
-        };
-        assert_eq!(found, plain, "{}", self.name);
-        found
-    }
-
-    /// A delivery, acknowledged as they do it.
-    async fn hear_and_ack(&mut self, expected: &str, id: &str) -> String {
-        let found = self.hear(expected).await;
-        self.say(&format!("[[a]] id=\"{id}\"")).await;
-        found
-    }
-
-    /// The ack of a message of one's own, which they send back.
-    async fn hear_ack(&mut self, id: &str) {
-        self.hear_and_ack(&format!("[[a]]\nid = \"{id}\"\n"), id).await;
-    }
-}
-
-/// What their reader makes of one read: it begins with a header, strings end at the next quote, values are strings, whole
-/// numbers and lists.
-fn entries(read: &str) -> VecDeque<String> {
-    assert!(read.starts_with("[["), "their reader fails on anything else: {read:?}");
-    let (mut cut, mut inside) = (vec![0], false);
-    for (at, byte) in read.bytes().enumerate() {
-        inside ^= byte == b'"';
-        if !inside && at > 0 && read[at..].starts_with("[[") {
-            cut.push(at);
-        }
-    }
-    assert!(!inside, "a read ends within a string: {read:?}");
-    cut.push(read.len());
-    let entries: VecDeque<String> = cut.windows(2).map(|two| read[two[0]..two[1]].to_owned()).collect();
-    for entry in &entries {
-        let mut rest = entry.as_str();
-        let mut plain = String::new();
-        while let Some((before, after)) = rest.split_once('"') {
-            plain.push_str(before);
-            plain.push('s');
-            rest = after.split_once('"').unwrap().1;
-        }
-        plain.push_str(rest);
-        for line in plain.lines().filter(|line| !line.starts_with('[')) {
-            let (_, value) =
-                line.split_once(" = ").unwrap_or_else(|| panic!("no pair: {line:?} in {entry:?}"));
-            let list = value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-            let fits = |one: &str| one == "s" || !one.is_empty() && one.bytes().all(|b| b.is_ascii_digit());
-            assert!(list.unwrap_or(value).split(", ").all(fits), "{line:?} in {entry:?}");
-        }
-    }
-    entries
-}
-
-fn login(t: &str, user: &User, device: &str, token: &str) -> String {
-    let id = user.id;
-    format!(
-        "[[r]] id = \"a_01\" t = \"{t}\" [r.user] id = \"{id}\" device = \"{device}\" token = \"{token}\""
-    )
+/// The same, and logs in with the user's own token.
+async fn logged_in(system: &System, name: &'static str, user: &User, device: &str, edge: usize) -> Old {
+    let mut old = old(system, name, edge).await;
+    old.logs_in("login", user.id, device, &user.token).await;
+    old
 }
 
 fn shown(content: &str, id: &str, to: &User, from: &User, device: &str) -> String {
-    format!(
-        "[[m]]\nc = \"{content}\"\nid = \"{id}\"\nts = …\n[m.to]\nid = {}\n[m.from]\ndevice = \"{device}\"\nid = {}\n",
-        to.id, from.id
-    )
+    original::shown(content, id, to.id, from.id, device)
 }
 
 async fn system() -> System {
@@ -154,8 +35,8 @@ async fn system() -> System {
 async fn an_original_client_does_all_that_it_did_on_its_old_server() {
     let system = system().await;
     let [alice, bob, carol] = system.users(["alice", "bob", "carol"]).await;
-    let mut a = Old::log_in(&system, "alice", &alice, "ipad", &alice.token, 0).await;
-    let mut b = Old::log_in(&system, "bob", &bob, "iphone", &bob.token, 1).await;
+    let mut a = logged_in(&system, "alice", &alice, "ipad", 0).await;
+    let mut b = logged_in(&system, "bob", &bob, "iphone", 1).await;
     let mut c = system.online(&carol, "new", 0).await;
 
     // Messages. Every message of theirs has the same id, and is a new one all the same.
@@ -234,9 +115,8 @@ async fn an_original_client_does_all_that_it_did_on_its_old_server() {
     let contents: Vec<String> =
         list.entries("m").iter().map(|m| m["c"].as_str().unwrap().to_owned()).collect();
     assert_eq!(contents, ["one", "two"]);
-    let mut b = Old::connect(&system, "bob", 0).await;
-    b.say(&login("reconnect", &bob, "iphone", &bob.token)).await;
-    b.hear("[[rr]]\nid = \"a_01\"\nt = \"reconnect\"\ns = 0\n").await;
+    let mut b = old(&system, "bob", 0).await;
+    b.logs_in("reconnect", bob.id, "iphone", &bob.token).await;
     for content in ["one", "two"] {
         b.hear_and_ack(&shown(content, "a_02", &bob, &alice, "ipad"), "a_02").await;
     }
@@ -249,10 +129,42 @@ async fn an_original_client_does_all_that_it_did_on_its_old_server() {
 }
 
 #[tokio::test]
+async fn connections_are_counted_by_the_way_they_came() {
+    let system = system().await;
+    let [alice, bob] = system.users(["alice", "bob"]).await;
+    let ways = async |expected: [f64; 3]| {
+        eventually(SOON, async || {
+            let mut found = [0.0; 3];
+            for (at, way) in ["tcp", "websocket", "compat"].into_iter().enumerate() {
+                found[at] =
+                    system.edges[0].metric(&format!("im_edge_way_connections{{way=\"{way}\"}}")).await;
+            }
+            let all = system.edges[0].metric("im_edge_connections").await;
+            let fits = found == expected && all == expected.iter().sum::<f64>();
+            if fits { Ok(()) } else { Err(format!("{found:?} of {all}, not {expected:?}")) }
+        })
+        .await;
+    };
+    ways([0.0; 3]).await;
+    let phone = system.online(&alice, "phone", 0).await;
+    let page = system.socket(&alice, "page", 0, Tongue::Json).await;
+    let first = logged_in(&system, "bob", &bob, "iphone", 0).await;
+    // One that has not logged in counts as well.
+    let second = old(&system, "nobody", 0).await;
+    ways([1.0, 1.0, 2.0]).await;
+    page.drop_it();
+    drop(second);
+    ways([1.0, 0.0, 1.0]).await;
+    drop((phone, first));
+    ways([0.0; 3]).await;
+    system.finish().await;
+}
+
+#[tokio::test]
 async fn reads_of_several_entries_and_torn_ones_and_refusals_in_their_own_words() {
     let system = system().await;
     let [alice, bob] = system.users(["alice", "bob"]).await;
-    let mut a = Old::connect(&system, "alice", 0).await;
+    let mut a = old(&system, "alice", 0).await;
     a.say("[[m]] id = \"x\" c = \"y\" to = 1").await;
     let early = a.entry().await;
     assert!(
@@ -263,14 +175,14 @@ async fn reads_of_several_entries_and_torn_ones_and_refusals_in_their_own_words(
         ("login", "[[rr]]\nid = \"a_01\"\ns = 1\nt = \"login\"\nr = \"token error", "\"\n"),
         ("reconnect", "[[rr]]\nid = \"a_01\"\nt = \"reconnect\"\nr = \"token error", "\"\ns = 1\n"),
     ] {
-        a.say(&login(t, &alice, "ipad", &bob.token)).await;
+        a.say(&login(t, alice.id, "ipad", &bob.token)).await;
         let refused = a.entry().await;
         assert!(refused.starts_with(start) && refused.ends_with(end), "{refused}");
     }
     // A login and two messages in one write, with nothing between them.
     let both = format!(
         "{}[[m]] id = \"1\" c = \"[[not]] a header\" to = {bob}[[m]] id = \"2\" c = \"\" to = \"{bob}\"",
-        login("login", &alice, "ipad", &alice.token),
+        login("login", alice.id, "ipad", &alice.token),
         bob = bob.id
     );
     a.say(&both).await;

@@ -70,6 +70,7 @@ impl Desk {
             sessions: 1,
             draining: false,
             speaks,
+            compat: None,
         });
         self.believed().await;
     }

@@ -162,6 +162,86 @@ async fn groups_from_begin_to_end() {
 }
 
 #[tokio::test]
+async fn one_changes_one_s_name_and_password_and_logs_devices_out() {
+    let system = System::start(2, 1).await;
+    let [alice, bob] = system.users(["alice", "bob"]).await;
+    let shell = Shell::of(&system, &alice, 0);
+    let log_in = |password: &str| format!("{password}\n");
+    shell.run(&["login"], &log_in(&alice.password)).await.with(0);
+    let mut a = Terminal::start(&shell, &["chat"], SIZE, &[]);
+    a.shows("online at").await;
+    let mut b = Terminal::chat(&system, &bob, 1, SIZE, &[]).await;
+    a.finds(&bob).await;
+
+    a.chooses(CTRL_Y, "Change the name").await;
+    a.shows("> alice").await;
+    a.types(CTRL_U).await;
+    a.says("艾丽斯").await;
+    a.shows("Others see you as 艾丽斯 now.").await;
+    a.shows("simple-im 艾丽斯: online").await;
+    a.says("hello").await;
+    b.shows("艾丽斯").await;
+
+    // Another device, which `tail` is: the list has it, and it is logged out from here.
+    let tail = shell.start(&["tail"]);
+    let list = async |a: &mut Terminal| {
+        for _ in 0..100 {
+            a.chooses(CTRL_Y, "Devices").await;
+            let screen = a.shows("Your devices").await;
+            if screen.lines().any(|line| line.contains("tail@") && line.contains(": connected")) {
+                return;
+            }
+            a.types(ESC).await;
+            a.until("no list", |screen| !screen.contains("Your devices")).await;
+        }
+        panic!("tail is not connected:\n{}", a.screen());
+    };
+    list(&mut a).await;
+    a.chooses("", "tail@").await;
+    a.chooses("", "Yes").await;
+    a.until("it is logged out", |screen| {
+        screen.lines().any(|line| line.contains("tail@") && line.contains(": logged out"))
+    })
+    .await;
+    assert_eq!(tail.ended().await.1, Some(4));
+    a.types(ESC).await;
+
+    // The old password is asked for, nothing of either is shown, and the others' tokens end.
+    a.chooses(CTRL_Y, "Change the password").await;
+    a.shows("The one you have now:").await;
+    a.says("wrong").await;
+    for _ in 0..2 {
+        a.shows("The new one").await;
+        a.types("geheim 2").await;
+        a.shows("> ********").await;
+        a.types(ENTER).await;
+    }
+    a.shows("not the password you have now").await;
+    a.chooses(CTRL_Y, "Change the password").await;
+    a.shows("The one you have now:").await;
+    a.says(&alice.password).await;
+    a.shows("The new one:").await;
+    a.says("geheim 2").await;
+    a.shows("once more:").await;
+    a.says("geheim 2").await;
+    a.shows("Your password is another one now").await;
+    let raw = String::from_utf8_lossy(&a.raw()).into_owned();
+    assert!(!raw.contains("geheim") && !raw.contains(&alice.password), "a password on the screen");
+    shell.run(&["send", &format!("id:{}", bob.id), "no"], "").await.failed(4);
+    shell.run(&["login", "--device", "another"], &log_in(&alice.password)).await.failed(4);
+    shell.run(&["login", "--device", "another"], &log_in("geheim 2")).await.with(0);
+
+    // This one, too.
+    a.chooses(CTRL_Y, "Devices").await;
+    a.chooses("", "chat@").await;
+    a.shows("The program ends.").await;
+    a.chooses("", "Yes").await;
+    assert_eq!(a.ended().await.0, Some(4));
+    b.leaves().await;
+    system.finish().await;
+}
+
+#[tokio::test]
 async fn history_comes_as_one_scrolls() {
     let system = System::start(1, 1).await;
     let [alice, bob] = system.users(["alice", "bob"]).await;

@@ -40,6 +40,7 @@ pub struct NodeInfo {
     pub sessions: u64,
     pub draining: bool,
     pub speaks: Speaks,
+    pub compat: Option<rpc::Address>,
 }
 
 /// Ticks in a node's dead time.
@@ -164,6 +165,7 @@ impl Nodes {
             sessions: beat.sessions,
             draining: beat.draining,
             speaks: beat.speaks.clone(),
+            compat: beat.compat.clone(),
         };
         let before = state.known.get(&beat.node);
         // A broadcast goes to those that are known: whoever is first heard of later may have been passed by.

@@ -59,10 +59,14 @@ pub struct Bounded {
 }
 
 impl Bounded {
-    /// Takes connections from `listener` within `limits`, over TLS if there is one.
-    pub fn new(listener: TcpListener, limits: &Limits, tls: Option<Arc<Tls>>) -> Self {
-        let permits = Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { listener, permits, idle: limits.idle, tls }
+    /// Takes connections from `listener` while there is a place, over TLS if there is one; an idle one ends.
+    pub fn new(
+        listener: TcpListener,
+        permits: Arc<Semaphore>,
+        idle: Duration,
+        tls: Option<Arc<Tls>>,
+    ) -> Self {
+        Self { listener, permits, idle, tls }
     }
 }
 

@@ -43,7 +43,7 @@ use shared::{
     rpc::HttpCall,
     telemetry::{self, Metric},
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -71,6 +71,10 @@ pub struct HttpState {
     pub ready: Readiness,
     /// What connections are encrypted by, if anything.
     pub tls: Option<Arc<Tls>>,
+    /// How many connections there may be, on all listeners together.
+    pub places: Arc<Semaphore>,
+    /// Whether its callers are simple_im's original clients.
+    pub original: bool,
     /// Routes beside the table's (`GET /ws`, the web page): merged in as they are.
     pub extra: Router,
 }
@@ -78,9 +82,12 @@ pub struct HttpState {
 impl HttpState {
     /// The API answered by `backend`, with no further routes.
     pub fn new(backend: impl Backend, limits: Limits, ready: Readiness) -> Self {
+        let places = limits.connections.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             backend: Arc::new(backend),
             limits,
+            places: Arc::new(Semaphore::new(places)),
+            original: false,
             proxies: Proxies::default(),
             origins: Origins::default(),
             ready,
@@ -110,6 +117,12 @@ impl HttpState {
         self
     }
 
+    /// For simple_im's original clients, without TLS and on another listener: the places are shared with this one.
+    #[must_use]
+    pub fn for_originals(&self) -> Self {
+        Self { original: true, tls: None, extra: Router::new(), ..self.clone() }
+    }
+
     /// With more routes; their paths must differ from the table's.
     #[must_use]
     pub fn with_routes(mut self, routes: Router) -> Self {
@@ -121,7 +134,7 @@ impl HttpState {
 /// Serves until `shutdown`, then lets calls under way finish for as long as the limits say.
 pub async fn serve(listener: TcpListener, state: HttpState, shutdown: CancellationToken) {
     let drain = state.limits.drain;
-    let listener = Bounded::new(listener, &state.limits, state.tls.clone());
+    let listener = Bounded::new(listener, state.places.clone(), state.limits.idle, state.tls.clone());
     let service = router(state).into_make_service_with_connect_info::<Peer>();
     let served = axum::serve(listener, service).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     let deadline = async {
@@ -209,7 +222,7 @@ async fn ask(
     };
     let caller = state.proxies.caller(peer.0, request.headers());
     let args = args::gather(call, request, &state.limits).await?;
-    let asked = HttpCall { token, peer: caller, args };
+    let asked = HttpCall { token, peer: caller, original: state.original, args };
     state.backend.call(call.name, asked).await
 }
 

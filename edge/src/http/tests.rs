@@ -17,6 +17,8 @@ use tokio::{
 use super::*;
 use crate::calls::CallError;
 
+mod originals;
+
 type Answer = fn(&'static str, &HttpCall) -> Result<HttpReply, Failure>;
 
 struct Fake {
@@ -46,9 +48,13 @@ impl Api {
     }
 
     async fn with(answer: Answer, limits: Limits) -> Self {
+        Self::changed(answer, limits, |state| state).await
+    }
+
+    async fn changed(answer: Answer, limits: Limits, change: fn(HttpState) -> HttpState) -> Self {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let ready = Readiness::default();
-        let state = HttpState::new(Fake { asked: asked.clone(), answer }, limits, ready.clone());
+        let state = change(HttpState::new(Fake { asked: asked.clone(), answer }, limits, ready.clone()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();

@@ -112,6 +112,7 @@ mod tests {
             gone: false,
             speaks: Speaks::this(),
             started: 0,
+            compat: None,
         };
         change(&mut beat);
         beat

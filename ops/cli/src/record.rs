@@ -52,6 +52,9 @@ pub struct Addresses {
     /// An edge's port for simple_im's original clients, `host:port`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compat: Option<String>,
+    /// Their HTTP API, `host:port`: a login there names `compat`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compat_http: Option<String>,
     /// What clients of the two and of `http` trust, a PEM file; where it is missing they speak without TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca: Option<PathBuf>,

@@ -11,6 +11,8 @@ ROWS = [
         panel("Connections and sessions", "short", "A session is a connection that has logged in.",
               gauge("im_edge_connections", "instance", I, "connections"),
               gauge("im_edge_sessions", "instance", I, "sessions")),
+        panel("By the way they came", "short", "tcp: the port for frames; compat: the port for original clients.",
+              gauge("im_edge_way_connections", "way", I), stack=True),
         panel("Opened and closed", "cps", "Refused are those above the limit.",
               rate("im_edge_connections_opened_total", "result", I),
               rate("im_edge_connections_closed_total", "reason", I, "closed")),

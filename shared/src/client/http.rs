@@ -6,10 +6,12 @@ use crate::tls;
 
 mod api;
 mod lists;
+mod own;
 mod reply;
 
 pub use api::{Api, Contacts, Failed, Login, Node, Offline, User};
 pub use lists::{Group, Page, Request, Talk};
+pub use own::OwnDevice;
 pub use reply::{ApiError, Reply};
 
 /// An HTTP client under construction: over TLS with whom `tls` trusts, without it only to `http://`, and with no proxy of the

@@ -89,6 +89,8 @@ const CODES: [&str; 20] = {
 metrics! {
     EdgeConnectionsLimit = Edge Gauge "im_edge_connections_limit" [] "The most connections it takes.";
     EdgeConnections = Edge Gauge "im_edge_connections" [] "Connections open, logged in or not.";
+    EdgeWayConnections = Edge Gauge "im_edge_way_connections" ["way": ["tcp", "websocket", "compat"]]
+        "The same by the way they came: the port for frames, WebSocket, the port for original clients.";
     EdgeConnectionsOpened = Edge Counter "im_edge_connections_opened_total" ["result": ["accepted", "refused"]]
         "Connections accepted, and refused above the limit.";
     EdgeConnectionsClosed = Edge Counter "im_edge_connections_closed_total" ["reason": CLOSED] "Connections closed, by reason.";

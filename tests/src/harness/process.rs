@@ -24,6 +24,9 @@ pub struct Addresses {
     /// Where simple_im's original clients connect; an edge's that serves them.
     #[serde(default)]
     pub compat: String,
+    /// Where their HTTP API is.
+    #[serde(default)]
+    pub compat_http: String,
     /// Where metrics and health are.
     pub metrics: String,
     /// The process itself.

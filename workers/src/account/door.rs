@@ -7,15 +7,17 @@ use crate::{
 };
 
 impl Calls {
-    /// A node to connect to, another than the one at `not` if there is one.
-    pub(super) fn door(&self, not: Option<&(String, u16)>) -> Result<NodeInfo, Fault> {
-        let open: Vec<NodeInfo> = self.desk.nodes.live().into_iter().filter(|node| !node.draining).collect();
+    /// A node to connect to, another than the one at `not` if there is one; for an original client one that serves those.
+    pub(super) fn door(&self, not: Option<&(String, u16)>, original: bool) -> Result<NodeInfo, Fault> {
+        let takes = |node: &NodeInfo| !node.draining && (!original || node.compat.is_some());
+        let open: Vec<NodeInfo> = self.desk.nodes.live().into_iter().filter(takes).collect();
         let others = open.iter().filter(|node| not.is_none_or(|(server, port)| !is_at(node, server, *port)));
         let others: Vec<NodeInfo> = others.cloned().collect();
         let nodes = if others.is_empty() { open } else { others };
-        pick(&nodes, random(), random())
-            .cloned()
-            .ok_or_else(|| Fault::Unavailable("no node takes connections now".to_owned()))
+        pick(&nodes, random(), random()).cloned().ok_or_else(|| {
+            let whose = if original { " of original clients" } else { "" };
+            Fault::Unavailable(format!("no node takes connections{whose} now"))
+        })
     }
 
     /// Whether a node at this address answers its heartbeat.
@@ -57,6 +59,7 @@ mod tests {
             sessions: *sessions,
             draining: false,
             speaks: shared::contract::Speaks::this(),
+            compat: None,
         };
         sessions.iter().enumerate().map(node).collect()
     }

@@ -34,7 +34,7 @@ pub(crate) async fn login(calls: &Calls, call: &HttpCall) -> Result<Reply, Fault
         let (code, reason) = users::disabled();
         return Err(Fault::refused(code, reason));
     }
-    let node = calls.door(None)?;
+    let node = calls.door(None, call.original)?;
     let token = new_token()?;
     let digest = TokenDigest::of(&token);
     let (pool, limits) = (&calls.desk.pool, calls.device_limits());
@@ -43,7 +43,7 @@ pub(crate) async fn login(calls: &Calls, call: &HttpCall) -> Result<Reply, Fault
     calls.desk.directory.drop_clients(&gone).await;
     sent_to(calls, &digest, user, device, &node).await;
     let user = Table::from_iter([("id".to_owned(), Value::from(user.0)), ("token".to_owned(), token.into())]);
-    Ok(address(Reply::ok(), &node).with("user", user))
+    Ok(address(Reply::ok(), &node, call).with("user", user))
 }
 
 /// `POST /server/reconnect`: a node for who has a token already.
@@ -52,9 +52,9 @@ pub(crate) async fn reconnect(calls: &Calls, call: &HttpCall) -> Result<Reply, F
     if id::<UserId>(call, "id")? != Some(caller.user) {
         return Err(Fault::refused(Code::Token, "token error: not a token of this user"));
     }
-    let node = calls.door(None)?;
+    let node = calls.door(None, call.original)?;
     sent_to(calls, &caller.digest, caller.user, caller.device, &node).await;
-    Ok(address(Reply::ok(), &node))
+    Ok(address(Reply::ok(), &node, call))
 }
 
 /// `POST /server/failed`: another node, if the caller's does not answer.
@@ -63,9 +63,9 @@ pub(crate) async fn failed(calls: &Calls, call: &HttpCall) -> Result<Reply, Faul
     if is_online(calls, &caller).await {
         return Ok(Reply::status(3).with("r", "IM is online"));
     }
-    let node = calls.door(caller.at.as_ref())?;
+    let node = calls.door(caller.at.as_ref(), call.original)?;
     sent_to(calls, &caller.digest, caller.user, caller.device, &node).await;
-    Ok(address(Reply::ok(), &node))
+    Ok(address(Reply::ok(), &node, call))
 }
 
 /// `POST /server/logout`: the token ends, and with it the session that it opened. One that a newer token has opened on
@@ -166,9 +166,13 @@ async fn sent_to(calls: &Calls, digest: &TokenDigest, user: UserId, device: Opti
     calls.desk.directory.put_clients(&[(digest.clone(), client)]).await;
 }
 
-/// As simple_im writes it: the port is a string.
-fn address(reply: Reply, node: &NodeInfo) -> Reply {
-    reply.with("server", node.server.clone()).with("port", node.port.to_string())
+/// As simple_im writes it: the port is a string. Its original clients go where they are told, to a port of their own.
+fn address(reply: Reply, node: &NodeInfo, call: &HttpCall) -> Reply {
+    let (server, port) = match &node.compat {
+        Some(theirs) if call.original => (&theirs.server, theirs.port),
+        _ => (&node.server, node.port),
+    };
+    reply.with("server", server.clone()).with("port", port.to_string())
 }
 
 /// 24 random bytes in base64.

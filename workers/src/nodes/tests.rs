@@ -14,6 +14,7 @@ pub(crate) fn beat(node: &str) -> Heartbeat {
         gone: false,
         speaks: Speaks::this(),
         started: 0,
+        compat: None,
     }
 }
 

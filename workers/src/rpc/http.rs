@@ -173,7 +173,7 @@ mod tests {
 
     fn call(args: &[(&str, &str)]) -> HttpCall {
         let args = args.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        HttpCall { token: None, peer: std::net::IpAddr::from([127, 0, 0, 1]), args }
+        HttpCall { token: None, peer: std::net::IpAddr::from([127, 0, 0, 1]), original: false, args }
     }
 
     #[test]

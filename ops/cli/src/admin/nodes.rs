@@ -130,6 +130,7 @@ mod tests {
                 started: 0,
                 gone: false,
                 speaks: shared::contract::Speaks::this(),
+                compat: None,
             };
             (node, beat)
         };

@@ -58,7 +58,8 @@ pub struct Options {
     /// How many workers; 0 for none.
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(..=64))]
     pub workers: u16,
-    /// Give each edge a port for simple_im's original clients, `compat` in stack.toml.
+    /// Give each edge two ports for simple_im's original clients: `compat_http` in stack.toml for their calls, and `compat`, where a
+    /// login there sends them.
     #[arg(long)]
     pub compat: bool,
     /// Give the edges a certificate of the stack's own, signed by DIR/tls/ca.pem: clients and browsers speak TLS with them.
@@ -157,8 +158,11 @@ fn where_to_go(data: &Path, edges: &[Spec], workers: &[Spec]) -> String {
         lines.push(format!("  TLS: who connects trusts {}", ca.display()));
     }
     for edge in edges {
-        if let Some(compat) = &edge.addresses.compat {
-            lines.push(format!("  {}: simple_im's original clients at {compat}", edge.name));
+        if let (Some(compat), Some(http)) = (&edge.addresses.compat, &edge.addresses.compat_http) {
+            let name = &edge.name;
+            lines.push(format!(
+                "  {name}: simple_im's original clients at {compat}, their HTTP at http://{http}/"
+            ));
         }
     }
     for process in edges.iter().chain(workers) {

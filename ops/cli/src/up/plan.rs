@@ -113,6 +113,8 @@ pub fn edges(data: &Path, wanted: &Edges, ports: &mut Ports, stores: &Stores) ->
             (ports.address(&format!("{name}.tcp"), 1987)?, ports.address(&format!("{name}.http"), 8080)?);
         let metrics = ports.address(&format!("{name}.metrics"), 9187)?;
         let compat = wanted.compat.then(|| ports.address(&format!("{name}.compat"), 2015)).transpose()?;
+        let compat_http =
+            wanted.compat.then(|| ports.address(&format!("{name}.compat_http"), 2080)).transpose()?;
         let mut environment = vec![
             ("IM_EDGE__NAME", name.to_owned()),
             ("IM_EDGE__LISTEN", tcp.clone()),
@@ -121,13 +123,21 @@ pub fn edges(data: &Path, wanted: &Edges, ports: &mut Ports, stores: &Stores) ->
         ];
         environment.extend(access(&stores.nats, Role::Edge(Some(name))));
         environment.extend(compat.clone().map(|address| ("IM_EDGE__COMPAT_LISTEN", address)));
+        environment.extend(compat_http.clone().map(|address| ("IM_EDGE__COMPAT_HTTP", address)));
         if let Some(Pair { certificate, key, .. }) = &wanted.tls {
             environment.push(("IM_TLS__CERTIFICATE", certificate.display().to_string()));
             environment.push(("IM_TLS__KEY", key.display().to_string()));
         }
         let ca = wanted.tls.as_ref().map(|pair| pair.ca.clone());
-        let addresses =
-            Addresses { tcp: Some(tcp), http: Some(http), compat, ca, metrics: Some(metrics), url: None };
+        let addresses = Addresses {
+            tcp: Some(tcp),
+            http: Some(http),
+            compat,
+            compat_http,
+            ca,
+            metrics: Some(metrics),
+            url: None,
+        };
         Ok((addresses, environment))
     })
 }

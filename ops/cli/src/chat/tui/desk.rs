@@ -7,6 +7,7 @@ use shared::{
         Client, ConnectError, Event, Events, Options, SendError,
         http::{Api, ApiError, Contacts, Group, Page, Request, Talk, User},
     },
+    command::Code,
     ids::{Conversation, MessageId},
     message::{Target, WantedAck},
     trace::seconds,
@@ -190,6 +191,24 @@ impl Desk {
             Effect::Find(phone, purpose) => Msg::Found(purpose, said(api.user_by_phone(token, &phone).await)),
             Effect::Person(user) => Msg::Person(user, said(api.user_by_id(token, user).await)),
             Effect::Members(group) => Msg::Members(group, said(api.group(token, group).await)),
+            Effect::Devices => Msg::Devices(said(api.devices(token).await)),
+            Effect::End(device) => {
+                let answer = said(api.end_device(token, &device).await);
+                Msg::Ended(device, answer)
+            }
+            Effect::Name(name) => {
+                let answer = said(api.set_name(token, &name).await);
+                Msg::Named(name, answer)
+            }
+            Effect::Password(old, new) => {
+                let answer = api.set_password(token, old.expose(), new.expose()).await;
+                Msg::Password(match answer {
+                    Err(error) if error.code() == Some(Code::Credentials) => {
+                        Err("That is not the password you have now.".to_owned())
+                    }
+                    answer => said(answer),
+                })
+            }
             Effect::Send { .. } | Effect::Ask(_) | Effect::Read(..) | Effect::Redraw | Effect::Quit => {
                 return None;
             }

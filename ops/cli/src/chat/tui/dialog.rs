@@ -1,7 +1,8 @@
 //! What lies over the rest: help, menus, and questions that want a line of text.
 
 use shared::{
-    ids::{Conversation, GroupId, MessageId, UserId},
+    config::Secret,
+    ids::{Conversation, Device, GroupId, MessageId, UserId},
     message::Ask,
 };
 
@@ -59,6 +60,10 @@ pub enum Act {
     Add(GroupId),
     /// Sends a refused message again, under another id.
     Again(Conversation, MessageId),
+    /// Shows one's own devices.
+    Devices,
+    /// Logs one of them out.
+    End(Device),
     /// Forgets it.
     Drop(Conversation, MessageId),
     /// Does it after one more question.
@@ -91,6 +96,14 @@ pub enum Purpose {
     Add(GroupId),
     /// A word to somebody who is asked to become a contact.
     Hello(UserId),
+    /// Another name for oneself.
+    Name,
+    /// The password there is, before another one.
+    OldPassword,
+    /// Another one, with the one there is.
+    NewPassword(Secret),
+    /// The same once more, with both.
+    SamePassword(Secret, Secret),
 }
 
 impl Purpose {
@@ -101,14 +114,30 @@ impl Purpose {
             Self::Group => ("New group", "Its name:"),
             Self::Add(_) => ("Add to the group", "Whole phone number:"),
             Self::Hello(_) => ("Ask to become a contact", "A word with it (may be empty):"),
+            Self::Name => ("Another name", "What others see:"),
+            Self::OldPassword => ("Another password", "The one you have now:"),
+            Self::NewPassword(_) => ("Another password", "The new one:"),
+            Self::SamePassword(..) => ("Another password", "The new one once more:"),
         }
+    }
+
+    /// Whether what is typed is not to be seen.
+    pub fn is_secret(&self) -> bool {
+        matches!(self, Self::OldPassword | Self::NewPassword(_) | Self::SamePassword(..))
     }
 }
 
 impl Dialog {
     /// An empty question.
     pub fn prompt(purpose: Purpose) -> Self {
-        Self::Prompt(Prompt { purpose, input: Input::default(), waiting: false, said: String::new() })
+        Self::asking(purpose, "", "")
+    }
+
+    /// The same with a text to begin with, and a word on what was wrong before.
+    pub fn asking(purpose: Purpose, text: &str, said: &str) -> Self {
+        let mut input = Input::default();
+        input.insert(text);
+        Self::Prompt(Prompt { purpose, input, waiting: false, said: said.to_owned() })
     }
 }
 

@@ -21,6 +21,13 @@ impl Input {
         &self.text
     }
 
+    /// A star for each character, for what nobody is to read over a shoulder.
+    pub fn masked(&self) -> Self {
+        let stars = |text: &str| "*".repeat(text.graphemes(true).count());
+        let (before, after) = self.text.split_at(self.at);
+        Self { text: stars(before) + &stars(after), at: stars(before).len() }
+    }
+
     /// Takes what has been typed.
     pub fn take(&mut self) -> String {
         self.at = 0;
@@ -189,6 +196,13 @@ mod tests {
     fn what_is_pasted_is_harmless_and_bounded() {
         assert_eq!(typed("a\r\nb\x1b[31mc\td\u{9b}").text(), "a\nb[31mc    d");
         assert_eq!(typed(&"你".repeat(20_000)).text().len(), MOST / 3 * 3);
+    }
+
+    #[test]
+    fn a_mask_shows_how_much_and_where_alone() {
+        let mut input = typed("p你👩‍👩‍👧w");
+        input.left();
+        assert_eq!((input.masked().text(), input.masked().lines(80).1), ("****", (0, 3)));
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod acts;
 mod keys;
 mod menus;
 mod news;
+mod own;
 
 pub use self::{acts::UNSENT, keys::KEYS, menus::asks};
 
@@ -11,9 +12,10 @@ use crossterm::event::KeyEvent;
 use shared::{
     client::{
         Delivery, Event, SendError, Stored, Success,
-        http::{Contacts, Group, Page, Request, Talk, User},
+        http::{Contacts, Group, OwnDevice, Page, Request, Talk, User},
     },
-    ids::{Conversation, GroupId, MessageId, Seq, UserId},
+    config::Secret,
+    ids::{Conversation, Device, GroupId, MessageId, Seq, UserId},
     message::{Ask, Target, WantedAck},
 };
 
@@ -61,6 +63,14 @@ pub enum Msg {
     Person(UserId, Result<Option<User>, String>),
     /// A group with its members.
     Members(GroupId, Result<(Group, Vec<User>), String>),
+    /// One's own devices.
+    Devices(Result<Vec<OwnDevice>, String>),
+    /// One of them has been logged out.
+    Ended(Device, Result<(), String>),
+    /// One has another name.
+    Named(String, Result<(), String>),
+    /// One has another password.
+    Password(Result<(), String>),
 }
 
 /// What is to be done.
@@ -90,6 +100,14 @@ pub enum Effect {
     Person(UserId),
     /// Load a group's members.
     Members(GroupId),
+    /// Load one's own devices.
+    Devices,
+    /// Log one of them out.
+    End(Device),
+    /// Take another name.
+    Name(String),
+    /// Take another password: the one there is, and the new one.
+    Password(Secret, Secret),
     /// Draw everything anew.
     Redraw,
     /// End.
@@ -119,6 +137,10 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
         Msg::Found(purpose, answer) => turn.found(&purpose, answer),
         Msg::Person(user, answer) => turn.person(user, answer),
         Msg::Members(group, answer) => turn.members(group, answer),
+        Msg::Devices(answer) => turn.loaded(answer, Turn::devices),
+        Msg::Ended(device, answer) => turn.loaded(answer, |turn, ()| turn.ended(&device)),
+        Msg::Named(name, answer) => turn.loaded(answer, |turn, ()| turn.named(name)),
+        Msg::Password(answer) => turn.loaded(answer, |turn, ()| turn.password_changed()),
     }
     turn.effects
 }

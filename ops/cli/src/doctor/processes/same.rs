@@ -9,8 +9,18 @@ use super::Process;
 use crate::doctor::finding::{Check, Finding, Severity};
 
 /// Of each process's own.
-const OWN: [&str; 8] =
-    ["name", "listen", "http", "metrics", "advertise", "compat_listen", "ready_file", "nofile"];
+const OWN: [&str; 8] = [
+    "name",
+    "listen",
+    "http",
+    "metrics",
+    "advertise",
+    "compat_listen",
+    "compat_advertise",
+    "compat_http",
+    "ready_file",
+    "nofile",
+];
 
 /// Of which a difference breaks what was promised.
 const VITAL: [&str; 6] =

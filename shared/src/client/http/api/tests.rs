@@ -49,6 +49,38 @@ async fn a_login_is_read_and_its_token_is_not_printed() {
 }
 
 #[tokio::test]
+async fn one_s_own_account_is_changed_and_its_devices_are_read() {
+    let user = axum::routing::put(async |headers: HeaderMap, Form(args): Form<Args>| {
+        assert_eq!(cookie(&headers), "token=t");
+        let args: Vec<(&str, &str)> =
+            args.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        match args.as_slice() {
+            [("name", "Älice")] | [("old_password", "o+/ld"), ("password", "new")] => {
+                "[[response]]\nstatus = 0\n".into_response_with(StatusCode::OK)
+            }
+            _ => "[[response]]\nstatus = 1\nr = \"wrong\"\ncode = \"credentials\"\n"
+                .into_response_with(StatusCode::UNAUTHORIZED),
+        }
+    });
+    let devices = get(async || {
+        "[[response]]\nstatus = 0\n[[device]]\ndevice = \"ipad\"\nseen = 5\nonline = 1\n[[device]]\ndevice = \"phone\"\nown = 1\nended = 1\n"
+    })
+    .delete(async |Query(args): Query<Args>| {
+        assert_eq!(args, [("device".to_owned(), "ipad".to_owned())]);
+        "[[response]]\nstatus = 0\n"
+    });
+    let api = api(Router::new().route("/user", user).route("/device", devices)).await;
+    api.set_name("t", "Älice").await.unwrap();
+    api.set_password("t", "o+/ld", "new").await.unwrap();
+    assert_eq!(api.set_password("t", "x", "new").await.unwrap_err().code(), Some(Code::Credentials));
+    let found = api.devices("t").await.unwrap();
+    let told: Vec<_> =
+        found.iter().map(|one| (one.device.as_str(), one.seen, one.own, one.online, one.ended)).collect();
+    assert_eq!(told, [("ipad", 5, false, true, false), ("phone", 0, true, false, true)]);
+    api.end_device("t", &found[0].device).await.unwrap();
+}
+
+#[tokio::test]
 async fn tokens_travel_as_cookies_and_arguments_where_they_belong() {
     let history = get(async |headers: HeaderMap, Query(args): Query<Args>| {
         assert_eq!(cookie(&headers), "token=t+/=");

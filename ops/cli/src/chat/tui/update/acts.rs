@@ -61,11 +61,13 @@ impl Turn<'_> {
             Act::Close => {}
             Act::Open(conversation) => self.open(conversation),
             Act::Ask(ask) => self.effect(Effect::Ask(ask)),
-            Act::Prompt(purpose) => self.model.dialog = Some(Dialog::prompt(purpose)),
+            Act::Prompt(purpose) => self.ask(purpose),
             Act::Person(user) => self.show_person(user),
             Act::Members(group) => self.effect(Effect::Members(group)),
             Act::Member(group, user) => self.show_member(group, user),
             Act::Add(group) => self.show_contacts_to_add(group),
+            Act::Devices => self.effect(Effect::Devices),
+            Act::End(device) => self.effect(Effect::End(device)),
             Act::Again(conversation, id) => {
                 if let Some(pending) = self.forget(conversation, &id) {
                     self.send_text(conversation, pending.text);
@@ -87,8 +89,12 @@ impl Turn<'_> {
 
     /// A line of text was given to a question.
     pub fn answer(&mut self, purpose: Purpose, text: String) {
-        let text = text.trim().to_owned();
+        // Blanks may be part of a password.
+        let text = if purpose.is_secret() { text } else { text.trim().to_owned() };
         match purpose {
+            Purpose::Name | Purpose::OldPassword | Purpose::NewPassword(_) | Purpose::SamePassword(..) => {
+                self.answer_of_self(purpose, text);
+            }
             Purpose::Find | Purpose::Add(_) if text.is_empty() => {}
             Purpose::Find | Purpose::Add(_) => {
                 if let Some(Dialog::Prompt(prompt)) = &mut self.model.dialog {

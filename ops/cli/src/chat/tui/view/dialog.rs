@@ -92,11 +92,13 @@ impl Canvas<'_> {
         let (title, question) = prompt.purpose.words();
         let inner = self.frame(title, 3, area);
         self.line(inner, 0, question, Style::new());
-        let text = prompt.input.text();
         let room = usize::from(inner.width.saturating_sub(3));
-        let (lines, (row, column)) = prompt.input.lines(room.max(2));
+        let (lines, (row, column)) = match prompt.purpose.is_secret() {
+            true => prompt.input.masked().lines(room.max(2)),
+            false => prompt.input.lines(room.max(2)),
+        };
         self.at(inner, 1, 0, "> ", self.theme.quiet());
-        self.at(inner, 1, 2, lines.get(row).map_or(text, String::as_str), Style::new());
+        self.at(inner, 1, 2, lines.get(row).map_or("", String::as_str), Style::new());
         let said = if prompt.waiting { "asking" } else { &prompt.said };
         self.line(inner, 2, &clean::line(said), self.theme.bad());
         Some(Position::new(inner.x + 2 + u16::try_from(column).ok()?, inner.y + 1))

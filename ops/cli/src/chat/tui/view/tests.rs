@@ -166,6 +166,9 @@ fn dialogs_lie_over_the_rest() {
     model.dialog = Some(Dialog::prompt(Purpose::Find));
     let text = shown(&model);
     assert!(text.contains("Whole phone number:") && text.contains("│ > "), "{text}");
+    model.dialog = Some(Dialog::asking(Purpose::OldPassword, "ge heim", "no"));
+    let text = shown(&model);
+    assert!(text.contains("> *******") && text.contains("no") && !text.contains("heim"), "{text}");
     let mut many = Menu::new("many");
     for n in 0..100 {
         many = many.choice(format!("choice {n}"), Act::Close);
