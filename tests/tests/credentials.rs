@@ -182,6 +182,7 @@ async fn an_edge_that_tries_more_than_its_own_is_refused() {
         gone: false,
         speaks: Speaks::this(),
         started: 0,
+        compat: None,
     };
     let own = subjects.heartbeat(&NodeId::new("e1-1").unwrap());
     edge.client.publish(own, rpc::to_vec(&beat).into()).await.unwrap();

@@ -170,7 +170,7 @@ async fn one_changes_one_s_name_and_password_and_logs_devices_out() {
     shell.run(&["login"], &log_in(&alice.password)).await.with(0);
     let mut a = Terminal::start(&shell, &["chat"], SIZE, &[]);
     a.shows("online at").await;
-    let mut b = Terminal::chat(&system, &bob, 1, SIZE, &[]).await;
+    let b = Terminal::chat(&system, &bob, 1, SIZE, &[]).await;
     a.finds(&bob).await;
 
     a.chooses(CTRL_Y, "Change the name").await;

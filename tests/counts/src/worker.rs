@@ -168,6 +168,7 @@ fn nodes() -> Nodes {
             speaks: Default::default(),
             epoch: None,
             started: 0,
+            compat: None,
         });
     }
     nodes

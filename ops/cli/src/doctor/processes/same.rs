@@ -9,7 +9,7 @@ use super::Process;
 use crate::doctor::finding::{Check, Finding, Severity};
 
 /// Of each process's own.
-const OWN: [&str; 8] = [
+const OWN: [&str; 10] = [
     "name",
     "listen",
     "http",
