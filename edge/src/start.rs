@@ -104,17 +104,15 @@ impl Listeners {
             });
             listener.map_err(|source| StartError::Bind { key, address: address.to_owned(), source })
         };
+        let bind_if = async |key: &'static str, address: &str| match address {
+            "" => Ok(None),
+            address => bind(key, address).await.map(Some),
+        };
         Ok(Self {
             tcp: bind("edge.listen", &config.edge.listen).await?,
             http: bind("edge.http", &config.edge.http).await?,
-            compat: match config.edge.compat_listen.as_str() {
-                "" => None,
-                address => Some(bind("edge.compat_listen", address).await?),
-            },
-            compat_http: match config.edge.compat_http.as_str() {
-                "" => None,
-                address => Some(bind("edge.compat_http", address).await?),
-            },
+            compat: bind_if("edge.compat_listen", &config.edge.compat_listen).await?,
+            compat_http: bind_if("edge.compat_http", &config.edge.compat_http).await?,
             metrics: bind("edge.metrics", &config.edge.metrics).await?,
         })
     }
@@ -366,15 +364,14 @@ impl Addresses {
             let told = listener.local_addr();
             told.map_err(|source| StartError::Bind { key, address: "(bound already)".to_owned(), source })
         };
+        let address_if = |key, listener: &Option<TcpListener>| {
+            listener.as_ref().map(|listener| address(key, listener)).transpose()
+        };
         Ok(Self {
             tcp: address("edge.listen", &listeners.tcp)?,
             http: address("edge.http", &listeners.http)?,
-            compat: listeners.compat.as_ref().map(|old| address("edge.compat_listen", old)).transpose()?,
-            compat_http: listeners
-                .compat_http
-                .as_ref()
-                .map(|old| address("edge.compat_http", old))
-                .transpose()?,
+            compat: address_if("edge.compat_listen", &listeners.compat)?,
+            compat_http: address_if("edge.compat_http", &listeners.compat_http)?,
             metrics: address("edge.metrics", &listeners.metrics)?,
         })
     }

@@ -48,9 +48,13 @@ enum Login {
 impl Settings {
     /// This URL and nothing else.
     fn of_url(url: &str) -> Self {
-        let nothing = String::new;
-        let (ca, certificate, key) = (nothing(), nothing(), nothing());
-        Self { url: SecretUrl::new(url), password: Secret::new(""), ca, certificate, key }
+        Self {
+            url: SecretUrl::new(url),
+            password: Secret::new(""),
+            ca: String::new(),
+            certificate: String::new(),
+            key: String::new(),
+        }
     }
 }
 

@@ -100,6 +100,25 @@ pub struct Heartbeat {
     pub compat: Option<Address>,
 }
 
+impl Heartbeat {
+    /// The first one of a node of this build at this address: it has nothing to tell yet.
+    pub fn first(node: NodeId, server: &str, port: u16) -> Self {
+        let (server, speaks) = (server.to_owned(), Speaks::this());
+        Self {
+            node,
+            server,
+            port,
+            sessions: 0,
+            draining: false,
+            epoch: None,
+            gone: false,
+            speaks,
+            started: 0,
+            compat: None,
+        }
+    }
+}
+
 /// A worker has seen the heartbeat.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HeartbeatReply {

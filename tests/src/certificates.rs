@@ -24,6 +24,17 @@ pub struct Pair {
     pub key: PathBuf,
 }
 
+impl Pair {
+    /// An edge's settings that show this pair, looked at again each second.
+    pub fn settings(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("tls.certificate", self.certificate.display().to_string()),
+            ("tls.key", self.key.display().to_string()),
+            ("tls.reload_seconds", "1".to_owned()),
+        ]
+    }
+}
+
 impl Authority {
     /// One of this name, with its files in `dir`.
     pub fn new(dir: &Path, name: &str) -> Self {

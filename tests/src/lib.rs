@@ -11,6 +11,7 @@
 //! | [`flood`] | clients that write for as long as their socket takes it |
 //! | [`talk`] | two users who talk while other things happen |
 //! | [`tour`] | runs the shell blocks of the README |
+//! | [`private`] | a private stack, as `simple-im up` starts one |
 //! | [`shell`] | a person at a shell: login, send, tail |
 //! | [`terminal`] | a person at a terminal: a screen, a keyboard, a program |
 //! | [`original`] | a tiny imitation of simple_im's original clients |
@@ -28,6 +29,7 @@ pub mod harness;
 pub mod original;
 pub mod pattern;
 pub mod people;
+pub mod private;
 pub mod shell;
 pub mod socket;
 pub mod talk;

@@ -179,6 +179,13 @@ impl Terminal {
         typed.expect("it reads its keyboard").expect("the terminal is there");
     }
 
+    /// Closes with Esc what shows this text, and waits until it is gone: the next key, read together with Esc, would be
+    /// one key with Alt.
+    pub async fn closes(&mut self, shown: &str) {
+        self.types(key::ESC).await;
+        self.until("it is closed", |screen| !screen.contains(shown)).await;
+    }
+
     /// Types a line and sends it.
     pub async fn says(&mut self, text: &str) {
         self.types(text).await;

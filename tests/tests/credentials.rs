@@ -6,7 +6,6 @@ use std::{fs, sync::Arc, time::Duration};
 
 use async_nats::{Client, Event};
 use shared::{
-    contract::Speaks,
     ids::NodeId,
     nats::Door,
     rpc::{self, Heartbeat},
@@ -172,18 +171,7 @@ async fn an_edge_that_tries_more_than_its_own_is_refused() {
     }
     // Nor does it speak for one by a heartbeat of its own.
     let nodes = system.workers[0].metric("im_worker_nodes").await;
-    let beat = Heartbeat {
-        node: foreign,
-        server: "198.51.100.1".to_owned(),
-        port: 1,
-        sessions: 0,
-        draining: false,
-        epoch: None,
-        gone: false,
-        speaks: Speaks::this(),
-        started: 0,
-        compat: None,
-    };
+    let beat = Heartbeat::first(foreign, "198.51.100.1", 1);
     let own = subjects.heartbeat(&NodeId::new("e1-1").unwrap());
     edge.client.publish(own, rpc::to_vec(&beat).into()).await.unwrap();
     eventually(SOON, async || {

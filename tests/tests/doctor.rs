@@ -7,7 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
-    process::{Output, Stdio},
+    process::Stdio,
 };
 
 use serde_json::Value;
@@ -15,21 +15,18 @@ use simple_im::stack::{
     ports,
     servers::{Nats, Postgres, Redis, Running},
 };
-use tests::harness::{SOON, eventually, process::Process, servers::binary};
+use tests::{
+    harness::{SOON, eventually, process::Process, servers::binary},
+    private::{self, Data, run, simple_im},
+};
 use tokio::process::{Child, Command};
 
 /// What a private stack on one machine cannot have, and need not.
 const PRIVATE: [&str; 4] = ["nats.replicas", "nats.sync_interval", "nats.tls", "postgres.standby"];
 
-async fn simple_im(arguments: &[&str]) -> Output {
-    let mut command = Command::new(binary("simple-im").unwrap());
-    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-    tokio::time::timeout(SOON * 16, command.output()).await.expect("it returns").expect("it starts")
-}
-
 /// The report of `doctor --json`, which ends with the exit code that it names.
 async fn report(arguments: &[&str]) -> Value {
-    let output = simple_im(&[&["doctor", "--json"], arguments].concat()).await;
+    let output = run(&[&["doctor", "--json"], arguments].concat()).await;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let report: Value = serde_json::from_str(&said)
         .unwrap_or_else(|error| panic!("{error}: {said}{}", String::from_utf8_lossy(&output.stderr)));
@@ -60,21 +57,14 @@ fn troubles(report: &Value) -> BTreeSet<(&str, &str)> {
 
 #[tokio::test]
 async fn a_private_stack_is_worth_notes_alone() {
-    let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().join("data");
-    fs::create_dir(&data).unwrap();
-    let names = ["nats", "postgres", "redis", "e1.tcp", "e1.http", "e1.metrics", "e2.tcp", "e2.http"];
-    let names = names.iter().chain(&["e2.metrics", "w1.metrics", "w2.metrics"]);
-    let own_ports: String = names.map(|name| format!("{name:?} = {}\n", ports::free().unwrap())).collect();
-    fs::write(data.join("ports.toml"), own_ports).unwrap();
-    let data = data.to_str().unwrap();
-    let up = simple_im(&["up", "--detach", "--data", data, "--edges", "2", "--workers", "2"]).await;
-    assert!(up.status.success(), "{}", String::from_utf8_lossy(&up.stderr));
+    let own = Data::new(2, 2);
+    let path = own.path();
+    let data = private::text(&path);
+    simple_im(&["up", "--detach", "--data", data, "--edges", "2", "--workers", "2"]).await;
 
     let report = report(&["--stack", data]).await;
-    let text = simple_im(&["doctor", "--all", "--stack", data]).await;
-    let down = simple_im(&["down", "--data", data]).await;
-    assert!(down.status.success(), "{}", String::from_utf8_lossy(&down.stderr));
+    let text = run(&["doctor", "--all", "--stack", data]).await;
+    simple_im(&["down", "--data", data]).await;
 
     assert_eq!(troubles(&report), PRIVATE.map(|key| (key, "note")).into(), "{report:#}");
     let found = findings(&report);
@@ -212,7 +202,7 @@ async fn everything_that_is_wrong_is_found() {
             assert!(!finding[part].as_str().unwrap().is_empty(), "{finding:#}");
         }
     }
-    let text = simple_im(&[&["doctor"], &arguments[..]].concat()).await;
+    let text = run(&[&["doctor"], &arguments[..]].concat()).await;
     assert_eq!(text.status.code(), Some(2));
     let text = String::from_utf8(text.stdout).unwrap();
     assert!(
@@ -302,6 +292,6 @@ async fn nobody_there_is_a_finding_and_a_bad_configuration_is_none() {
             .map(|key| (key, "warning"))
             .into();
     assert!(expected.is_subset(&troubles(&report)), "{report:#}");
-    assert_eq!(simple_im(&["doctor", "--stack", "/nowhere"]).await.status.code(), Some(3));
-    assert_eq!(simple_im(&["doctor", "--set", "postgres.pool=0"]).await.status.code(), Some(64));
+    assert_eq!(run(&["doctor", "--stack", "/nowhere"]).await.status.code(), Some(3));
+    assert_eq!(run(&["doctor", "--set", "postgres.pool=0"]).await.status.code(), Some(64));
 }

@@ -3,48 +3,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test says by a panic that it has failed")]
 
-use std::{fs, path::Path, process::Stdio};
+use std::path::Path;
 
-use simple_im::{
-    record::{Addresses, Kind, Stack},
-    stack::ports,
-};
+use simple_im::record::{Addresses, Kind, Stack};
 use tests::{
-    harness::{SOON, servers::binary},
+    harness::SOON,
     original::{Old, shown},
+    private::{Data, simple_im, text},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    process::Command,
     time::timeout,
 };
-
-const PORTS: [&str; 14] = [
-    "nats",
-    "postgres",
-    "redis",
-    "e1.tcp",
-    "e1.http",
-    "e1.metrics",
-    "e1.compat",
-    "e1.compat_http",
-    "e2.tcp",
-    "e2.http",
-    "e2.metrics",
-    "e2.compat",
-    "e2.compat_http",
-    "w1.metrics",
-];
-
-async fn simple_im(arguments: &[&str]) -> String {
-    let mut command = Command::new(binary("simple-im").unwrap());
-    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-    let output = timeout(SOON * 16, command.output()).await.unwrap().unwrap();
-    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    assert!(output.status.success(), "{arguments:?}: {said}");
-    said
-}
 
 /// The addresses of the stack's edges.
 fn edges(data: &Path) -> Vec<Addresses> {
@@ -105,15 +76,12 @@ async fn registered(http: &str, phone: &str, name: &str) -> Person {
 
 #[tokio::test]
 async fn an_original_client_talks_through_a_stack_with_compat() {
-    let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().join("data");
-    fs::create_dir(&data).unwrap();
-    let own: String = PORTS.iter().map(|name| format!("{name:?} = {}\n", ports::free().unwrap())).collect();
-    fs::write(data.join("ports.toml"), own).unwrap();
-    let at = data.to_str().unwrap();
+    let data = Data::new(2, 1);
+    let path = data.path();
+    let at = text(&path);
     let said =
         simple_im(&["up", "--detach", "--compat", "--data", at, "--edges", "2", "--workers", "1"]).await;
-    let edges = edges(&data);
+    let edges = edges(&path);
     let compat: Vec<&str> = edges.iter().map(|edge| edge.compat.as_deref().unwrap()).collect();
     for address in &compat {
         assert!(said.contains(&format!("simple_im's original clients at {address}")), "{said}");

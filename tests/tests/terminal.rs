@@ -59,14 +59,14 @@ async fn two_people_talk_and_see_how_far_it_got() {
     // Smaller, without the list; and back.
     a.resize(10, 40);
     a.until("one side", |screen| screen.contains("contacts now") && !screen.contains("│")).await;
-    a.types(ESC).await;
-    a.until("the list", |screen| screen.contains("bob") && !screen.contains("contacts now")).await;
+    a.closes("contacts now").await;
+    a.until("the list", |screen| screen.contains("bob")).await;
     a.resize(30, 100);
     a.types(ENTER).await;
     a.until("both sides", |screen| screen.contains("│") && screen.contains("hello, Bob ✓✓ read")).await;
     a.types(F1).await;
     a.shows("draw the screen anew").await;
-    a.types(ESC).await;
+    a.closes("draw the screen anew").await;
 
     // Blocked, and told so.
     b.chooses(CTRL_O, "Block").await;
@@ -149,7 +149,7 @@ async fn groups_from_begin_to_end() {
     b.shows("hello, all ✓✓ read 1").await;
     a.chooses(CTRL_O, "Members").await;
     a.shows("me (made it)").await;
-    a.types(ESC).await;
+    a.closes("me (made it)").await;
     b.chooses(CTRL_O, "Leave").await;
     b.chooses("", "Yes").await;
     a.shows("bob left").await;
@@ -191,8 +191,7 @@ async fn one_changes_one_s_name_and_password_and_logs_devices_out() {
             if screen.lines().any(|line| line.contains("tail@") && line.contains(": connected")) {
                 return;
             }
-            a.types(ESC).await;
-            a.until("no list", |screen| !screen.contains("Your devices")).await;
+            a.closes("Your devices").await;
         }
         panic!("tail is not connected:\n{}", a.screen());
     };
@@ -204,7 +203,7 @@ async fn one_changes_one_s_name_and_password_and_logs_devices_out() {
     })
     .await;
     assert_eq!(tail.ended().await.1, Some(4));
-    a.types(ESC).await;
+    a.closes("Your devices").await;
 
     // The old password is asked for, nothing of either is shown, and the others' tokens end.
     a.chooses(CTRL_Y, "Change the password").await;

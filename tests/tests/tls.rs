@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test says by a panic that it has failed")]
 
-use std::{fs, process::Stdio, time::Duration};
+use std::{fs, time::Duration};
 
 use shared::{
     client::{
@@ -13,18 +13,18 @@ use shared::{
     message::{Target, WantedAck},
     tls::{self, Trust, pin::Fingerprint},
 };
-use simple_im::{record::Stack, stack::ports};
+use simple_im::record::Stack;
 use tests::{
     certificates::{Authority, Pair},
-    harness::{self, SOON, System, eventually, servers::binary},
+    harness::{self, SOON, System, eventually},
     people::stored,
+    private::{Data, simple_im, text},
     socket::{Socket, Tongue},
     wire::{Got, Style, Wire},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    process::Command,
     time::{Instant, timeout},
 };
 
@@ -32,14 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A system whose edges show this certificate.
 async fn system(edges: usize, pair: &Pair, more: &[(&'static str, &str)]) -> System {
-    let mut options = harness::Options::default();
-    let file = |path: &std::path::Path| path.to_str().unwrap().to_owned();
-    options.edge = vec![
-        ("tls.certificate", file(&pair.certificate)),
-        ("tls.key", file(&pair.key)),
-        ("tls.reload_seconds", "1".to_owned()),
-    ];
-    options.edge.extend(more.iter().map(|(key, value)| (*key, (*value).to_owned())));
+    let mut edge = pair.settings();
+    edge.extend(more.iter().map(|(key, value)| (*key, (*value).to_owned())));
+    let options = harness::Options { edge, ..harness::Options::default() };
     System::start_with(edges, 1, options).await
 }
 
@@ -317,24 +312,12 @@ async fn whoever_says_nothing_is_cut_off_and_holds_nobody_up() {
 /// A private stack that has TLS says whom to trust, and its own tools find the stores' passwords.
 #[tokio::test]
 async fn a_private_stack_with_tls_is_spoken_to_by_those_who_trust_its_authority() {
-    let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().join("data");
-    fs::create_dir(&data).unwrap();
-    let names = ["nats", "postgres", "redis", "e1.tcp", "e1.http", "e1.metrics", "w1.metrics"];
-    let own: String = names.iter().map(|name| format!("{name:?} = {}\n", ports::free().unwrap())).collect();
-    fs::write(data.join("ports.toml"), own).unwrap();
-    let simple_im = async |arguments: &[&str]| {
-        let mut command = Command::new(binary("simple-im").unwrap());
-        command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-        let output = timeout(SOON * 16, command.output()).await.unwrap().unwrap();
-        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        assert!(output.status.success(), "{arguments:?}: {said}");
-        said
-    };
-    let at = data.to_str().unwrap();
+    let data = Data::new(1, 1);
+    let path = data.path();
+    let at = text(&path);
     let said = simple_im(&["up", "--detach", "--tls", "--data", at, "--edges", "1", "--workers", "1"]).await;
     assert!(said.contains("https://127.0.0.1:") && said.contains("tls/ca.pem"), "{said}");
-    let stack = Stack::read(&data).unwrap().unwrap();
+    let stack = Stack::read(&path).unwrap().unwrap();
     let edge = &stack.process.iter().find(|process| process.name == "e1").unwrap().addresses;
     let calls = edge.api().unwrap();
     calls.register("13800000000", "alice", "888888").await.unwrap();
@@ -344,9 +327,9 @@ async fn a_private_stack_with_tls_is_spoken_to_by_those_who_trust_its_authority(
     alice.close().await;
     assert!(Api::new(calls.base()).login("13800000000", "888888", None).await.is_err(), "it trusts nobody");
     // A person at a terminal of the same machine names the folder once.
-    let (kept, password) = (dir.path().join("kept.toml"), dir.path().join("password"));
+    let (kept, password) = (data.beside("kept.toml"), data.beside("password"));
     fs::write(&password, "888888\n").unwrap();
-    let (kept, password) = (kept.to_str().unwrap(), password.to_str().unwrap());
+    let (kept, password) = (text(&kept), text(&password));
     let account = ["--session", kept, "--phone", "13800000000"];
     simple_im(&[&["login", "--stack", at, "--password-file", password], &account[..]].concat()).await;
     let to = format!("id:{}", login.user);

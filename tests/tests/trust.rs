@@ -1,5 +1,5 @@
-//! `simple-im login`, `send`, `tail` and `chat` before edges that speak TLS: whom they believe, what they keep of it, and what they say
-//! where they do not.
+//! `simple-im login`, `send`, `tail` and `chat` before edges that speak TLS: whom they believe, what they keep of it, and
+//! what they say where they do not.
 
 #![allow(clippy::unwrap_used, reason = "a test says by a panic that it has failed")]
 
@@ -17,13 +17,7 @@ const SIZE: (u16, u16) = (20, 80);
 
 async fn system(authority: &Authority) -> System {
     let pair = authority.sign("edge", 2049);
-    let file = |path: &std::path::Path| path.to_str().unwrap().to_owned();
-    let edge = vec![
-        ("tls.certificate", file(&pair.certificate)),
-        ("tls.key", file(&pair.key)),
-        ("tls.reload_seconds", "1".to_owned()),
-    ];
-    let options = harness::Options { edge, ..harness::Options::default() };
+    let options = harness::Options { edge: pair.settings(), ..harness::Options::default() };
     System::start_with(2, 1, options).await
 }
 

@@ -97,23 +97,10 @@ pub async fn watch(
 
 #[cfg(test)]
 mod tests {
-    use shared::contract::Speaks;
-
     use super::*;
 
     fn beat(node: &str, change: impl FnOnce(&mut Heartbeat)) -> Heartbeat {
-        let mut beat = Heartbeat {
-            node: NodeId::new(node).unwrap(),
-            server: node.to_owned(),
-            port: 1987,
-            sessions: 3,
-            draining: false,
-            epoch: None,
-            gone: false,
-            speaks: Speaks::this(),
-            started: 0,
-            compat: None,
-        };
+        let mut beat = Heartbeat { sessions: 3, ..Heartbeat::first(NodeId::new(node).unwrap(), node, 1987) };
         change(&mut beat);
         beat
     }

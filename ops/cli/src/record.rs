@@ -67,15 +67,21 @@ pub struct Addresses {
 }
 
 impl Addresses {
+    /// The URL of an edge's HTTP API, if it has one.
+    pub fn base(&self) -> Option<String> {
+        let scheme = if self.ca.is_some() { "https" } else { "http" };
+        Some(format!("{scheme}://{}", self.http.as_ref()?))
+    }
+
     /// An edge's HTTP API as clients speak to it.
     ///
     /// # Errors
     /// There is none, or what its clients trust cannot be read.
     pub fn api(&self) -> Result<Api> {
-        let http = self.http.as_deref().context("expected an edge's HTTP address, found none")?;
+        let base = self.base().context("expected an edge's HTTP address, found none")?;
         Ok(match &self.ca {
-            Some(ca) => Api::of(format!("https://{http}"), &Trust::Roots(ca.clone()))?,
-            None => Api::new(format!("http://{http}")),
+            Some(ca) => Api::of(base, &Trust::Roots(ca.clone()))?,
+            None => Api::new(base),
         })
     }
 }

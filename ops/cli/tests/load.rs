@@ -10,6 +10,7 @@ use std::{
 };
 
 use serde_json::Value;
+use simple_im::stack::ports::Ports;
 use tokio::{process::Command, time::timeout};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -79,11 +80,7 @@ struct Up<'a>(&'a Path);
 impl<'a> Up<'a> {
     async fn new(data: &'a Path) -> Self {
         fs::set_permissions(data, fs::Permissions::from_mode(0o700)).expect("a folder of our own");
-        let names = ["nats", "postgres", "redis", "e1.tcp", "e1.http", "e1.metrics", "e2.tcp", "e2.http"];
-        let names = names.into_iter().chain(["e2.metrics", "w1.metrics"]);
-        let lines =
-            names.map(|name| format!("{name:?} = {}\n", simple_im::stack::ports::free().expect("a port")));
-        fs::write(data.join("ports.toml"), lines.collect::<String>()).expect("ports.toml");
+        Ports::free(data, 2, 1).and_then(|ports| ports.keep()).expect("ports.toml");
         let this = Self(data);
         let data = data.to_str().expect("UTF-8");
         let mut up = simple_im(&["up", "--detach", "--data", data, "--edges", "2", "--workers", "1"]);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use simple_im::process::send;
 use simple_im::record::{Process, Stack};
+use simple_im::stack::ports::Ports;
 use tokio::process::Command;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -46,12 +47,10 @@ fn process<'a>(stack: &'a Stack, name: &str) -> &'a Process {
     stack.process.iter().find(|it| it.name == name).expect(name)
 }
 
-/// Ports of the folder's own: another test's stack may take the default ones while this one is down.
-fn own_ports(data: &Path, names: &[&str]) {
+/// Ports of the folder's own, for so many edges and workers.
+fn own_ports(data: &Path, edges: u16, workers: u16) {
     fs::create_dir(data).expect("a new folder");
-    let lines =
-        names.iter().map(|name| format!("{name:?} = {}\n", simple_im::stack::ports::free().expect("a port")));
-    fs::write(data.join("ports.toml"), lines.collect::<String>()).expect("ports.toml");
+    Ports::free(data, edges, workers).and_then(|ports| ports.keep()).expect("ports.toml");
 }
 
 /// Waits until `name` has another pid than this; gives how long that took.
@@ -89,7 +88,7 @@ async fn a_stack_is_kept_running_ended_exactly_and_found_again() {
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
     let data = &dir.path().join("data");
-    own_ports(data, &["nats", "postgres", "redis"]);
+    own_ports(data, 0, 0);
     let stack = up(data, STORES_ALONE).await;
     let url = process(&stack, "postgres").addresses.url.clone().unwrap();
     let migrations = postgres(&url, "SELECT name FROM schema_migrations ORDER BY version").await.unwrap();
@@ -151,7 +150,7 @@ async fn what_cannot_start_is_said_and_nothing_stays_running() {
 async fn edges_and_workers_are_started_again_at_their_addresses() {
     let dir = tempfile::tempdir().unwrap();
     let data = &dir.path().join("data");
-    own_ports(data, &["nats", "postgres", "redis", "e1.tcp", "e1.http", "e1.metrics", "w1.metrics"]);
+    own_ports(data, 1, 1);
     let stack = up(data, ["2", "2"]).await;
     let names: Vec<&str> = stack.process.iter().map(|it| it.name.as_str()).collect();
     assert_eq!(names, ["nats", "postgres", "redis", "e1", "e2", "w1", "w2"]);

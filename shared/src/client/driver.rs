@@ -220,13 +220,14 @@ impl State {
                 }
                 None => Some(Event::LoginRefused(refused)),
             }),
-            // An operator may be about to change it: only whoever has never got in is told at once.
-            Err(Failure::Untrusted(untrusted)) if first.is_some() => {
-                let told = first.take().map(|first| first.send(Err(untrusted.into())));
-                drop(told);
-                Dialed::Over(None)
-            }
             Err(failure @ (Failure::Again(_) | Failure::Untrusted(_))) => {
+                // An operator may be about to change the certificate: only whoever has never got in is told at once.
+                if let Failure::Untrusted(untrusted) = &failure
+                    && let Some(first) = first.take()
+                {
+                    drop(first.send(Err(untrusted.clone().into())));
+                    return Dialed::Over(None);
+                }
                 let last = failure.to_string();
                 *failures = failures.saturating_add(1);
                 tracing::debug!(user.id = %self.options.user, reason = last, "no connection yet");

@@ -158,18 +158,8 @@ fn route(user: UserId) -> (UserId, Vec<Route>) {
 fn nodes() -> Nodes {
     let nodes = Nodes::new(Duration::from_secs(3));
     for user in [1, 2] {
-        nodes.heard(&Heartbeat {
-            node: node(UserId(user)),
-            server: "127.0.0.1".to_owned(),
-            port: 1987,
-            sessions: 100,
-            draining: false,
-            gone: false,
-            speaks: Default::default(),
-            epoch: None,
-            started: 0,
-            compat: None,
-        });
+        let first = Heartbeat::first(node(UserId(user)), "127.0.0.1", 1987);
+        nodes.heard(&Heartbeat { sessions: 100, speaks: Default::default(), ..first });
     }
     nodes
 }

@@ -4,18 +4,7 @@ use super::*;
 
 /// A heartbeat of this node, which has no sessions.
 pub(crate) fn beat(node: &str) -> Heartbeat {
-    Heartbeat {
-        node: NodeId::new(node).unwrap(),
-        server: "127.0.0.1".into(),
-        port: 1987,
-        sessions: 0,
-        draining: false,
-        epoch: None,
-        gone: false,
-        speaks: Speaks::this(),
-        started: 0,
-        compat: None,
-    }
+    Heartbeat::first(NodeId::new(node).unwrap(), "127.0.0.1", 1987)
 }
 
 #[tokio::test]

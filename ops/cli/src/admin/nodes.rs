@@ -120,19 +120,7 @@ mod tests {
     fn nodes(names: &[&str]) -> BTreeMap<NodeId, Heartbeat> {
         let beat = |name: &&str| {
             let node = NodeId::new(name).unwrap();
-            let beat = Heartbeat {
-                node: node.clone(),
-                server: String::new(),
-                port: 1,
-                sessions: 0,
-                draining: false,
-                epoch: None,
-                started: 0,
-                gone: false,
-                speaks: shared::contract::Speaks::this(),
-                compat: None,
-            };
-            (node, beat)
+            (node.clone(), Heartbeat::first(node, "", 1))
         };
         names.iter().map(beat).collect()
     }

@@ -17,7 +17,7 @@ use super::proxy::Proxy;
 use crate::process::Identity;
 use crate::ready;
 use crate::record::{Kind, Process, Stack, replace};
-use crate::stack::ports;
+use crate::stack::ports::Ports;
 
 /// How many edges and workers.
 pub const EDGES: u16 = 3;
@@ -43,30 +43,17 @@ impl World {
     /// Starts it in this folder, its edges with TLS or without.
     pub async fn start(dir: PathBuf, tls: bool) -> Result<Self> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
-        let mut store_ports = BTreeMap::new();
-        for store in ["nats", "postgres", "redis"] {
-            store_ports.insert(store.to_owned(), ports::free()?);
-        }
+        let own = Ports::free(&dir, EDGES, WORKERS)?;
         let mut proxies = BTreeMap::new();
         for (letter, count, store) in
             [('e', EDGES, "nats"), ('w', WORKERS, "nats"), ('w', WORKERS, "postgres")]
         {
             for number in 1..=count {
-                let port = store_ports.get(store).copied().unwrap_or_default();
+                let port = own.of_name(store).unwrap_or_default();
                 proxies.insert((format!("{letter}{number}"), store), Proxy::to(port).await?);
             }
         }
-        // The processes' own ports too: a second run beside this one must not take them while one is down.
-        let mut all = store_ports;
-        for number in 1..=EDGES {
-            for what in ["tcp", "http", "metrics"] {
-                all.insert(format!("e{number}.{what}"), ports::free()?);
-            }
-        }
-        for number in 1..=WORKERS {
-            all.insert(format!("w{number}.metrics"), ports::free()?);
-        }
-        replace(&dir.join("ports.toml"), &toml::to_string(&all)?)?;
+        own.keep()?;
         let mut through: BTreeMap<&str, BTreeMap<&str, u16>> = BTreeMap::new();
         for ((process, store), proxy) in &proxies {
             through.entry(process).or_default().insert(store, proxy.port());

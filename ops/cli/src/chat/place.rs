@@ -44,11 +44,7 @@ impl Wanted {
         let stack = Stack::read(data)?.with_context(|| format!("no stack runs on {}", data.display()))?;
         let edges = stack.process.iter().filter(|process| process.kind == Kind::Edge);
         let edges: Vec<_> = edges.map(|edge| &edge.addresses).collect();
-        let scheme = |secure| if secure { "https" } else { "http" };
-        let servers: Vec<String> = edges
-            .iter()
-            .filter_map(|edge| Some(format!("{}://{}", scheme(edge.ca.is_some()), edge.http.as_ref()?)))
-            .collect();
+        let servers: Vec<String> = edges.iter().filter_map(|edge| edge.base()).collect();
         if servers.is_empty() {
             return Err(Failure::Usage(format!(
                 "expected a stack with edges on {}, found none that runs",

@@ -32,7 +32,7 @@ pub struct Offline {
     /// Users who are away.
     #[arg(long, default_value_t = 10_000)]
     pub users: usize,
-    /// Messages without an ack, a sender. 16 times 100 senders are less than one flush of a table that is cold keeps busy.
+    /// Messages without an ack, a sender. With 16 of each of 100 senders much of the time goes to waiting for the disk.
     #[arg(long, default_value_t = 64)]
     pub window: usize,
     /// How many come back at a time.

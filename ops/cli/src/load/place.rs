@@ -1,7 +1,6 @@
 //! The stack that a run drives: one that runs already, or one of its own.
 
 use std::{
-    collections::BTreeMap,
     fs,
     net::{SocketAddr, ToSocketAddrs},
     os::unix::fs::DirBuilderExt,
@@ -15,8 +14,8 @@ use tokio::process::Command;
 
 use super::Options;
 use crate::{
-    record::{Kind, Stack, replace},
-    stack::ports,
+    record::{Kind, Stack},
+    stack::ports::Ports,
 };
 
 /// A running stack.
@@ -78,20 +77,7 @@ impl Place {
     }
 
     async fn bring_up(&mut self, options: &Options) -> Result<()> {
-        // Free ones of its own: the default ones may be another stack's that is just down.
-        let mut all = BTreeMap::new();
-        for store in ["nats", "postgres", "redis"] {
-            all.insert(store.to_owned(), ports::free()?);
-        }
-        for (letter, count, whats) in
-            [('e', options.edges, &["tcp", "http", "metrics"][..]), ('w', options.workers, &["metrics"])]
-        {
-            for (number, what) in (1..=count).flat_map(|number| whats.iter().map(move |what| (number, what)))
-            {
-                all.insert(format!("{letter}{number}.{what}"), ports::free()?);
-            }
-        }
-        replace(&self.dir.join("ports.toml"), &toml::to_string(&all)?)?;
+        Ports::free(&self.dir, options.edges, options.workers)?.keep()?;
         let (edges, workers) = (options.edges.to_string(), options.workers.to_string());
         let mut command = self.command("up")?;
         let up = command.args(["--detach", "--edges", &edges, "--workers", &workers]).output().await?;

@@ -35,11 +35,15 @@ use tokio_util::sync::CancellationToken;
 use self::board::Board;
 use self::keep::Keeper;
 use self::log::Log;
-use self::plan::{Edges, Ports, Stores};
+use self::plan::{Edges, Stores};
 use self::say::Say;
 use self::spec::Spec;
 use crate::lock::{self, Attempt};
-use crate::{migrate, stack::authority, stale};
+use crate::{
+    migrate,
+    stack::{authority, ports::Ports},
+    stale,
+};
 
 pub use self::detach::cut_loose;
 

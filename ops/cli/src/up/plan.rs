@@ -1,8 +1,10 @@
 //! Which processes there are to be, at which ports: those of the last time where they are free, else the default
 //! ones or the next.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, ensure};
 use shared::config::{Args, ConfigErrors};
@@ -10,9 +12,9 @@ use shared::subject::{Subjects, permissions::Role};
 use workers::config::{DEFAULT, RULES, WorkerConfig};
 
 use super::spec::{Program, Spec};
-use crate::record::{Addresses, Kind, replace};
+use crate::record::{Addresses, Kind};
 use crate::stack::authority::Pair;
-use crate::stack::ports;
+use crate::stack::ports::Ports;
 use crate::stack::servers::{Nats, Postgres, Redis, Store};
 
 /// The stores of a stack.
@@ -24,43 +26,6 @@ pub struct Stores {
     pub postgres: Store,
     /// The fast memory.
     pub redis: Store,
-}
-
-/// The ports of a data folder, by name (`e1.tcp`), as they were the last time.
-#[derive(Debug)]
-pub struct Ports {
-    file: PathBuf,
-    known: BTreeMap<String, u16>,
-}
-
-impl Ports {
-    /// Those of this folder's last time, if any.
-    pub fn of(data: &Path) -> Self {
-        let file = data.join("ports.toml");
-        let known = std::fs::read_to_string(&file).ok().and_then(|text| toml::from_str(&text).ok());
-        Self { file, known: known.unwrap_or_default() }
-    }
-
-    /// The port for this name: last time's or the default if it is free, else the next.
-    fn give(&mut self, name: &str, default: u16) -> Result<u16> {
-        let wanted = self.known.get(name).copied().unwrap_or(default);
-        let port = ports::free_or_next(wanted).with_context(|| format!("a port for {name}"))?;
-        self.known.insert(name.to_owned(), port);
-        Ok(port)
-    }
-
-    fn address(&mut self, name: &str, default: u16) -> Result<String> {
-        Ok(format!("127.0.0.1:{}", self.give(name, default)?))
-    }
-
-    /// Remembers them for the next time.
-    pub fn keep(&self) -> Result<()> {
-        let text = format!(
-            "# The ports of this stack, taken again if they are free.\n{}",
-            toml::to_string(&self.known)?
-        );
-        replace(&self.file, &text).context("writing ports.toml")
-    }
 }
 
 /// Prepares the stores: folders, configuration, passwords, and the database's cluster where there is none. The broker
