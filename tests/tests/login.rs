@@ -136,14 +136,11 @@ async fn a_failed_node_is_told_from_a_living_one() {
 
     system.kill_edge(0).await;
     assert_eq!(on_first.got().await, Got::Closed);
+    system.workers_count(1).await;
     let (host, port) = system.tcp(1).rsplit_once(':').unwrap();
     let another = format!("[[response]]\nstatus = 0\nserver = \"{host}\"\nport = \"{port}\"");
     let token = on_first.token.clone();
-    eventually(SOON, async || {
-        let reply = failed(&system, 1, &token).await;
-        if reply.text.contains("status = 0") { Ok(reply.expect(200, &another)) } else { Err(reply.text) }
-    })
-    .await;
+    failed(&system, 1, &token).await.expect(200, &another);
     // A dead node is handed out to nobody: not at login, not at reconnect.
     for _ in 0..10 {
         let given = system.http_login(&bob, None, 1).await.response();

@@ -1,6 +1,7 @@
 //! Processes that end and begin again.
 
 use super::{System, setting};
+use crate::harness::{SOON, eventually};
 
 impl System {
     /// Drains an edge and starts it again, on other ports.
@@ -21,6 +22,17 @@ impl System {
     pub async fn kill_edge(&mut self, edge: usize) {
         self.edge_killed = true;
         self.edges[edge].kill().await;
+    }
+
+    /// Waits until every worker counts so many edges alive: each finds out by itself.
+    pub async fn workers_count(&self, edges: usize) {
+        for worker in &self.workers {
+            eventually(SOON, async || match worker.metric("im_worker_nodes").await {
+                alive if alive == edges as f64 => Ok(()),
+                alive => Err(format!("a worker counts {alive} edges alive, expected {edges}")),
+            })
+            .await;
+        }
     }
 
     /// Drains an edge and leaves it stopped.
