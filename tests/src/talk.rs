@@ -47,6 +47,8 @@ impl Talk {
             if reading == 0.0 { Ok(()) } else { Err(format!("{reading} sessions read their backlog")) }
         })
         .await;
+        // The first round waited until the lanes had owners.
+        talk.slowest = Duration::ZERO;
         talk
     }
 

@@ -198,8 +198,11 @@ async fn a_logout_closes_no_connection_of_another_token() {
         let newer = system.token(&alice, "phone").await;
         system.call(0, "POST", "/server/logout").token(&newer).send().await.expect_ok();
         let route = system.stores.key(&format!("route_{}", alice.id));
-        let devices: Vec<String> = system.stores.redis("HKEYS", &[&route]).await;
-        assert_eq!(devices, ["phone"], "its route stands");
+        eventually(SOON, async || {
+            let devices: Vec<String> = system.stores.redis("HKEYS", &[&route]).await;
+            if devices == ["phone"] { Ok(()) } else { Err(format!("its routes are {devices:?}")) }
+        })
+        .await;
         b.say("1", &alice, "still there?", 1).await;
         a.expect(&tests::people::delivered("1", "still there?", 1, &alice, &bob, "phone")).await;
         a.nothing_but_heartbeat().await;
@@ -257,7 +260,7 @@ async fn tokens_survive_a_wipe_of_redis() {
 #[tokio::test]
 async fn logins_that_fail_too_often_are_limited_a_phone_and_an_address() {
     let options = Options {
-        worker: vec![("account.login_failures", "5".into()), ("account.login_window_seconds", "3".into())],
+        worker: vec![("account.login_failures", "5".into()), ("account.login_window_seconds", "60".into())],
         ..Options::default()
     };
     let system = System::start_with(2, 2, options).await;
@@ -278,13 +281,16 @@ async fn logins_that_fail_too_often_are_limited_a_phone_and_an_address() {
         for user in [&alice, &bob] {
             let reply = login(user, &user.password, edge).await.expect_refused(429, "rate_limited");
             assert!(
-                reply.retry_after.is_some_and(|s| (1..=3).contains(&s)),
+                reply.retry_after.is_some_and(|s| (1..=60).contains(&s)),
                 "Retry-After is {:?}",
                 reply.retry_after
             );
         }
     }
-    // And the window passes.
+    // And the window passes, here at once.
+    for key in system.stores.keys("limit_*").await {
+        let _set: i64 = system.stores.redis("EXPIRE", &[&key, "1"]).await;
+    }
     eventually(SOON, || async {
         let reply = login(&alice, &alice.password, 1).await;
         if reply.status == 200 { Ok(()) } else { Err(reply.text) }

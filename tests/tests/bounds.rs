@@ -17,7 +17,7 @@ use tests::{
 use workers::lane::ownership::lock_class;
 
 /// The longest that anything may take that must not be held up, on a machine that is busy with other tests.
-const BOUND: Duration = Duration::from_secs(4);
+const BOUND: Duration = Duration::from_secs(12);
 
 const MIB: f64 = 1_048_576.0;
 
@@ -120,7 +120,7 @@ async fn a_device_that_reads_again_gets_everything() {
 /// Its connection is given up, and it logs in again.
 #[tokio::test]
 async fn a_device_that_never_reads_is_cut_and_gets_everything_later() {
-    let options = Options { edge: vec![("limits.write_seconds", "1".into())], ..Options::default() };
+    let options = Options { edge: vec![("limits.write_seconds", "5".into())], ..Options::default() };
     let system = start(options).await;
     let (alice, bob, deaf) = written_to_a_device_that_never_reads(&system).await;
     metric(&system.edges[1], "im_edge_sessions", |sessions| sessions == 0.0).await;
@@ -169,8 +169,8 @@ async fn a_sender_faster_than_the_broker_is_slowed_at_its_own_socket() {
     let flood = Flood::begin(flooded, &mallory, &victim, 1_000, &stop);
     let written = flood.blocked().await;
     assert!(written * 1_000 < SOCKETS, "{written} frames were taken off its hands");
-    let accepted = slow.metric("im_edge_frames_accepted_total").await;
-    assert_eq!(accepted as i64, UNPUBLISHED, "so many of its frames are read, of {written} written");
+    // So many of its frames are read, and no more.
+    metric(slow, "im_edge_frames_accepted_total", |frames| frames as i64 == UNPUBLISHED).await;
     metric(slow, "im_edge_paused_sessions", |sessions| sessions == 1.0).await;
     // Others on the same node: what they send is taken, and they are heard.
     for n in 1..=5 {

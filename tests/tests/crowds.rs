@@ -42,14 +42,14 @@ async fn a_thousand_connections_that_send_junk() {
     for _ in 0..10 {
         talk.round().await;
     }
-    assert!(talk.slowest < Duration::from_secs(3), "the slowest round took {:?}", talk.slowest);
+    assert!(talk.slowest < Duration::from_secs(10), "the slowest round took {:?}", talk.slowest);
     no_connection_left(&system, 2).await;
     system.finish().await;
 }
 
 #[tokio::test]
 async fn a_thousand_connections_that_send_nothing() {
-    let options = Options { edge: vec![("limits.login_seconds", "4".into())], ..Options::default() };
+    let options = Options { edge: vec![("limits.login_seconds", "12".into())], ..Options::default() };
     let system = System::start_with(2, 2, options).await;
     let mut talk = Talk::begin(&system).await;
     let mut crowd = Vec::new();
@@ -71,9 +71,9 @@ async fn a_thousand_connections_that_send_nothing() {
         while wire.got().await != Got::Closed {}
     }
     let took = last.elapsed();
-    assert!((Duration::from_secs(4)..SOON).contains(&took), "closed after the login deadline: {took:?}");
+    assert!((Duration::from_secs(12)..SOON * 2).contains(&took), "closed after the login deadline: {took:?}");
     talk.round().await;
-    assert!(talk.slowest < Duration::from_secs(3), "the slowest round took {:?}", talk.slowest);
+    assert!(talk.slowest < Duration::from_secs(10), "the slowest round took {:?}", talk.slowest);
     no_connection_left(&system, 2).await;
     system.finish().await;
 }

@@ -111,6 +111,7 @@ async fn a_device_that_is_forgotten_is_owed_no_receipts() {
         a.expect(&stored(&seq.to_string(), seq)).await;
     }
     drop(a);
+    system.away(&alice).await;
     let (user, conv) = (UserId(bob.id), Conversation::direct(UserId(alice.id), UserId(bob.id)));
     let acknowledged = |seq| Cursors {
         reads: vec![rpc::Read { user, conv, seq: Seq(seq) }],
@@ -133,7 +134,8 @@ async fn a_device_that_is_forgotten_is_owed_no_receipts() {
 /// Behind the end of a session wait the cursors of all others.
 #[tokio::test]
 async fn a_session_ends_while_redis_is_away() {
-    let options = Options { cuttable: true, ..Options::default() };
+    let worker = vec![("redis.timeout_ms", "250".into())];
+    let options = Options { cuttable: true, worker, ..Options::default() };
     let system = System::start_with(1, 1, options).await;
     let [alice] = system.users(["alice"]).await;
     let _a = system.online(&alice, "ipad", 0).await;

@@ -37,6 +37,8 @@ impl Desk {
         let url = format!("redis://{name}:secret@{address}");
         config.redis.url = SecretUrl::new(&url);
         config.redis.prefix = format!("{name}:");
+        // Ten thousand bodies at once take their time on a machine with other tests.
+        config.redis.timeout_ms = shared::config::Millis(10_000);
         config.worker.node_dead_ms = shared::config::Millis(100);
         let directory = Directory::new(&config).unwrap();
         let live: Arc<Mutex<Vec<NodeInfo>>> = Arc::default();
@@ -103,11 +105,11 @@ async fn a_redis_that_refuses_to_write_is_not_believed() {
     let node = NodeId::new("e1-1").unwrap();
     assert!(desk.directory.register(&node, &[session(2, 2)], None).await.is_err());
     eventually(SOON, async || match desk.directory.routes(&[UserId(2)]).await {
-        Routes::Unknown => Ok(()),
+        Routes::Unknown if desk.directory.epoch().is_none() => Ok(()),
+        Routes::Unknown => Err("nodes are not told so".to_owned()),
         known => Err(format!("a session that is not there is believed: {known:?}")),
     })
     .await;
-    assert_eq!(desk.directory.epoch(), None, "nodes are told so");
     desk.rights(&["+@write"]).await;
     desk.believed().await;
     desk.close().await;

@@ -115,7 +115,7 @@ impl Wrong {
         // A password that `prepare` finds is the one it takes.
         fs::write(at("postgres/password"), "example-only").unwrap();
         let postgres = Postgres::prepare(&at("postgres"), ports::free().unwrap()).await.unwrap();
-        let over = "fsync = off\nfull_page_writes = off\nsynchronous_commit = off\nmax_connections = 12\n";
+        let over = "fsync = off\nfull_page_writes = off\nsynchronous_commit = off\nmax_connections = 14\n";
         fs::write(at("postgres/data/postgresql.auto.conf"), over).unwrap();
         let nats = Nats::prepare(&at("nats"), ports::free().unwrap()).unwrap();
         let redis = Redis::prepare(&at("redis"), ports::free().unwrap()).unwrap();
@@ -182,7 +182,7 @@ async fn everything_that_is_wrong_is_found() {
         ("postgres.fsync", "postgres", "danger", "off"),
         ("postgres.full_page_writes", "postgres", "danger", "off"),
         ("postgres.synchronous_commit", "postgres", "danger", "off"),
-        ("postgres.max_connections", "postgres", "danger", "12, of which 3 are reserved"),
+        ("postgres.max_connections", "postgres", "danger", "14, of which 3 are reserved"),
         ("redis.maxmemory_policy", "redis", "danger", "allkeys-lru"),
         ("secrets.password", "postgres.url", "danger", "an example (this command, w1, w2)"),
         ("settings.vital", "nats.lanes", "danger", "4 (e1) and 8 (w1, w2)"),

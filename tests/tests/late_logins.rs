@@ -14,9 +14,9 @@ use shared::{
     rpc::Connect,
 };
 use tests::{
-    harness::{SOON, System, eventually, servers, stores::Stores},
+    harness::{Options, SOON, System, eventually, servers, stores::Stores},
     people::{User, delivered, login_frame},
-    wire::{Got, Wire},
+    wire::{Got, Wire, body},
 };
 use workers::{
     config::WorkerConfig,
@@ -185,7 +185,7 @@ async fn logged_in(system: &System, user: &User, device: &str, token: &str, edge
         let Got::Entry(answer) = wire.got_within(SOON).await.expect("an answer") else {
             panic!("the connection was closed before the login was answered");
         };
-        match answer.get("code").and_then(toml::Value::as_str) {
+        match body(&answer).get("code").and_then(toml::Value::as_str) {
             None => return wire,
             Some(code) => assert_eq!(code, "unavailable", "{answer:?}"),
         }
@@ -196,7 +196,9 @@ async fn logged_in(system: &System, user: &User, device: &str, token: &str, edge
 /// session ends by that.
 #[tokio::test]
 async fn a_worker_that_hung_throws_nobody_out() {
-    let system = System::start(2, 2).await;
+    // A call that is lost at the worker that hangs is asked of the other one long before its own time is over.
+    let edge = vec![("rpc.timeout_seconds", "30".into())];
+    let system = System::start_with(2, 2, Options { edge, ..Options::default() }).await;
     let [alice, bob] = system.users(["alice", "bob"]).await;
     let mut bobs = system.online(&bob, "phone", 0).await;
     let mut devices = Vec::new();
@@ -216,7 +218,7 @@ async fn a_worker_that_hung_throws_nobody_out() {
         });
         let (mut wires, times): (Vec<Wire>, Vec<Duration>) = join_all(logins).await.into_iter().unzip();
         // One attempt may be lost at the worker that hangs, and one be waited for.
-        assert!(times.iter().all(|time| *time < Duration::from_secs(4)), "{times:?}");
+        assert!(times.iter().all(|time| *time < Duration::from_secs(10)), "{times:?}");
         system.workers[hung].freeze(false);
         // It answers again, so it has carried out what lay in its socket before.
         let before = system.workers[hung].metric("im_worker_rpc_calls_total").await;

@@ -6,7 +6,11 @@
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use serde_json::{Value, json};
-use tests::{harness::System, people::User, shell::Shell};
+use tests::{
+    harness::{SOON, System, eventually},
+    people::User,
+    shell::Shell,
+};
 
 fn objects(lines: &str) -> Vec<Value> {
     lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -18,6 +22,16 @@ fn texts(lines: &str) -> Vec<String> {
 
 /// Ends once nothing more waits.
 const WAITING: [&str; 4] = ["tail", "--json", "--idle", "1"];
+
+/// What a tail acknowledged before it ended is known: the next one begins behind it.
+async fn acked(system: &System, user: &User, seq: i64) {
+    let query = "SELECT coalesce(max(seq), 0) FROM cursors WHERE user_id = $1";
+    eventually(SOON, async || match system.stores.number(query, &[&user.id]).await {
+        found if found >= seq => Ok(()),
+        found => Err(format!("acknowledged up to {found}")),
+    })
+    .await;
+}
 
 async fn send(shell: &Shell, to: &User, arguments: &[&str], input: &str) -> tests::shell::Ended {
     let to = format!("id:{}", to.id);
@@ -67,7 +81,9 @@ async fn a_tail_goes_on_where_the_last_one_ended() {
     let (a, b) = (Shell::logged_in(&system, &alice, 0).await, Shell::logged_in(&system, &bob, 1).await);
     send(&a, &bob, &[], "one\ntwo\nthree\nfour\n").await.with(0);
     assert_eq!(texts(&b.run(&["tail", "--json", "--count", "2"], "").await.with(0)), ["one", "two"]);
-    assert_eq!(texts(&b.run(&WAITING, "").await.with(0)), ["three", "four"]);
+    acked(&system, &bob, 2).await;
+    assert_eq!(texts(&b.run(&["tail", "--json", "--count", "2"], "").await.with(0)), ["three", "four"]);
+    acked(&system, &bob, 4).await;
     assert_eq!(b.run(&WAITING, "").await.with(0), "");
 
     // A pipe that nobody reads any more: what was not written comes again.
@@ -75,6 +91,7 @@ async fn a_tail_goes_on_where_the_last_one_ended() {
     send(&a, &bob, &["five"], "").await.with(0);
     assert_eq!(tail.json().await["text"], "five");
     assert_eq!(tail.stop().await, (vec![], Some(0)));
+    acked(&system, &bob, 5).await;
 
     // For people: one line each, and nothing in it that a terminal would obey.
     send(&a, &bob, &["\x1b]0;mine\x07two\nlines"], "").await.with(0);
@@ -97,7 +114,8 @@ async fn the_same_id_is_stored_once() {
     // The second run had one more to say.
     let second = send(&a, &bob, &lines, "a\nb\nc\n").await.with(0);
     assert_eq!(objects(&second)[..2], objects(&first)[..]);
-    assert_eq!(texts(&b.run(&WAITING, "").await.with(0)), ["the backup is done", "a", "b", "c"]);
+    let all = b.run(&["tail", "--json", "--count", "4"], "").await.with(0);
+    assert_eq!(texts(&all), ["the backup is done", "a", "b", "c"]);
     system.finish().await;
 }
 
@@ -118,7 +136,8 @@ async fn each_end_has_its_exit_code() {
     let long = "x".repeat(70_000);
     let ended = send(&a, &bob, &["--json"], &format!("before\n{long}\n{}\nafter\n", &long[..40_000])).await;
     assert_eq!(objects(&ended.with(1)).len(), 3, "one line is not even tried");
-    assert_eq!(texts(&b.run(&WAITING, "").await.with(0)), ["before", "after"]);
+    let both = b.run(&["tail", "--json", "--count", "2"], "").await.with(0);
+    assert_eq!(texts(&both), ["before", "after"]);
     a.run(&["send", "99999999999", "hi"], "").await.failed(1);
     // 2: wrong arguments.
     a.run(&["send", "id:nobody", "hi"], "").await.failed(2);
@@ -178,6 +197,7 @@ async fn a_tail_outlives_its_node_and_shows_everything_once() {
     let expected: Vec<String> = (1..=150).map(|n| format!("number {n}")).collect();
     assert_eq!(read, expected);
     assert_eq!(tail.stop().await, (vec![], Some(0)));
+    acked(&system, &bob, 151).await;
     assert_eq!(b.run(&WAITING, "").await.with(0), "", "everything was acknowledged");
     system.finish().await;
 }

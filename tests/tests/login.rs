@@ -128,6 +128,7 @@ async fn a_failed_node_is_told_from_a_living_one() {
         system.call(edge, "POST", "/server/failed").token(token).send()
     };
     let online = "[[response]]\nstatus = 3\nr = \"IM is online\"";
+    system.workers_count(2).await;
     for edge in 0..2 {
         failed(&system, edge, &on_first.token).await.expect(200, online);
         failed(&system, edge, &on_second.token).await.expect(200, online);
@@ -164,7 +165,9 @@ async fn a_failed_node_is_told_from_a_living_one() {
 /// A node that is stopped says where to go, and is not handed out any more.
 #[tokio::test]
 async fn a_draining_node_sends_its_sessions_elsewhere() {
-    let mut system = System::start(2, 2).await;
+    // Far enough apart that who drains has heard the other also on a busy machine.
+    let edge = vec![("node.heartbeat_ms", "300".into())];
+    let mut system = System::start_with(2, 2, Options { edge, ..Options::default() }).await;
     let [alice, bob] = system.users(["alice", "bob"]).await;
     let mut a = system.online(&alice, "phone", 0).await;
     let mut b = system.online(&bob, "phone", 1).await;
@@ -202,6 +205,8 @@ async fn devices_are_counted_and_forgotten() {
         let call = system.call(0, "POST", "/server/login");
         call.with("phone", &user.phone).with("password", &user.password).with("device", device).send()
     };
+    // What was seen last is noted when a connection ends.
+    system.away(&alice).await;
     login(&alice, "device4").await.expect_refused(409, "limit");
     refused_login(&system, 1, alice.id, "device4", &alice.token, "limit").await;
     assert_eq!(login(&alice, "device3").await.status, 200, "one of the three is welcome");

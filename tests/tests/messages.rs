@@ -2,10 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test says by a panic that it has failed")]
 
-use std::time::Duration;
-
 use tests::{
-    harness::{System, before_and_after_restart, eventually},
+    harness::{SOON, System, before_and_after_restart, eventually},
     people::{delivered, refused, stored},
     wire::{Style, Wire},
 };
@@ -349,7 +347,7 @@ async fn history_and_conversations_show_what_was_said() {
         };
         assert_eq!(unread(&bob.token).await, [(alice.id, 5)]);
         b.send(&format!("[[a]]\nlvl = \"read\"\nseq = 3\n[a.from]\nid = {}", alice.id)).await;
-        eventually(Duration::from_secs(5), || async {
+        eventually(SOON, || async {
             let found = unread(&bob.token).await;
             if found == [(alice.id, 2)] { Ok(()) } else { Err(format!("unread are {found:?}")) }
         })

@@ -144,6 +144,7 @@ async fn a_killed_node_loses_nobody() {
         a.say(&format!("m{sent}"), &bob, "are you there?", sent).await;
         tokio::time::sleep(std::time::Duration::from_millis(30)).await;
     }
+    system.workers_count(1).await;
     eventually(SOON, async || {
         let nodes: Vec<String> = system.stores.redis("HVALS", &[&list]).await;
         if nodes == [system.tcp(0)] { Ok(()) } else { Err(format!("im_list names {nodes:?}")) }

@@ -186,7 +186,7 @@ async fn listed(system: &System, count: usize) {
 /// "Redis down: deliveries broadcast; tokens are verified against PostgreSQL"; logins work, and routes count again by
 /// themselves once it is back.
 async fn without_redis(way: Way) {
-    let system = cuttable(Vec::new()).await;
+    let system = cuttable(vec![("redis.timeout_ms", "250".into())]).await;
     let mut talk = Talk::begin(&system).await;
     system.directory_stands().await;
     let before = broadcasts(&system).await;

@@ -159,7 +159,8 @@ async fn a_client_that_reads_late_gets_everything_in_order() {
     const COUNT: usize = 500;
     let dir = tempfile::tempdir().unwrap();
     let authority = Authority::new(dir.path(), "authority");
-    let system = system(1, &authority.sign("edge", 2049), &[]).await;
+    let patient = [("limits.write_seconds", "600")];
+    let system = system(1, &authority.sign("edge", 2049), &patient).await;
     let (alice, _at_alice) = online(&system, 0, "alice", &authority.trusted()).await;
     let (api, phone) = (api(&system, 0, authority.trusted()), system.new_phone());
     api.register(&phone, "bob", "888888").await.unwrap();
@@ -270,6 +271,7 @@ async fn whoever_says_nothing_is_cut_off_and_holds_nobody_up() {
     let one_place = [("tls.handshakes", "1"), ("tls.handshake_seconds", "2")];
     let system = system(1, &authority.sign("edge", 2049), &one_place).await;
     let mut silent = Vec::new();
+    let begun = Instant::now();
     for number in 0..SILENT {
         let address = if number % 2 == 0 { system.tcp(0) } else { system.edge(0).http.as_str() };
         silent.push(TcpStream::connect(address).await.unwrap());
@@ -279,11 +281,9 @@ async fn whoever_says_nothing_is_cut_off_and_holds_nobody_up() {
         let tls = authority.trusted();
         Connection::connect_within(system.tcp(0), Some(&tls), PATIENCE).await.unwrap()
     };
-    let begun = Instant::now();
     drop(connect().await);
-    if begun.elapsed() < Duration::from_secs(2) {
-        assert_eq!(series(&system, "im_edge_tls_handshakes_total{result=\"timeout\"}").await, 0.0);
-    }
+    let late = series(&system, "im_edge_tls_handshakes_total{result=\"timeout\"}").await;
+    assert!(late == 0.0 || begun.elapsed() >= Duration::from_secs(2), "{late} were cut off too early");
     // One that has said something and stops holds the place until it is cut off; then the next one has it.
     let mut stalled = TcpStream::connect(system.tcp(0)).await.unwrap();
     stalled.write_all(&[22, 3, 1]).await.unwrap();

@@ -7,7 +7,9 @@ use std::process::{Output, Stdio};
 use serde_json::Value;
 use tests::{
     harness::{
-        Options, SOON, System, eventually,
+        Options, SOON, System,
+        checks::at_rest,
+        eventually,
         servers::{binary, shared},
     },
     people::{delivered, delivered_group, refused},
@@ -100,6 +102,8 @@ async fn a_message_is_followed_to_every_device() {
     b1.expect(&frame).await;
     b0.acknowledge("one", 1, &alice).await;
     system.cursor_at(&bob, "pad", &alice, 1).await;
+    // And acknowledged to the broker, which is the last step of its road.
+    at_rest(&system).await;
 
     let what = format!("{}/one", alice.id);
     let road = road(&system, &what).await;
@@ -142,7 +146,7 @@ async fn a_message_is_followed_to_every_device() {
     assert_eq!((&own["state"], stops(own)[0]), (&"sender".into(), "answered"), "{road:#}");
 
     // For people, the same.
-    let output = trace(&system, &[&what]).await;
+    let output = trace(&system, &["--wait", "10000", "--processes", "4", &what]).await;
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{said}");
     for line in ["stored, dm:", "accepted", "committed", "device pad: acknowledged", "device away: owed"] {

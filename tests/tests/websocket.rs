@@ -12,6 +12,8 @@ use tokio_tungstenite::tungstenite::Message;
 #[tokio::test]
 async fn devices_over_tcp_and_over_websocket_in_both_dialects_talk_with_each_other() {
     let system = System::start(2, 2).await;
+    // From then on no session is registered anew and told to read its backlog, with receipts that it had.
+    system.directory_stands().await;
     let [alice, bob] = system.users(["alice", "bob"]).await;
     let mut phone = system.online(&alice, "phone", 0).await;
     let mut page = system.socket(&alice, "page", 1, Tongue::Json).await;
@@ -205,7 +207,7 @@ async fn a_page_that_was_cut_off_goes_on_at_another_node_without_loss_or_doublin
 
 #[tokio::test]
 async fn the_server_says_why_it_closes() {
-    let options = Options { edge: vec![("limits.login_seconds", "1".to_owned())], ..Options::default() };
+    let options = Options { edge: vec![("limits.login_seconds", "4".to_owned())], ..Options::default() };
     let system = System::start_with(1, 1, options).await;
     let alice = system.user("alice").await;
     let mut silent = Socket::connect(&system.http(0), Tongue::Json, &[]).await.unwrap();

@@ -54,8 +54,8 @@ impl Heard {
     }
 }
 
-/// Listens until `ended`, and keeps `found` at who is there: first after one `interval` and a little more, in which every
-/// node has beaten.
+/// Listens until `ended`, and keeps `found` at who is there: first after two times `interval`, in which every node has
+/// beaten, also one that is late.
 pub async fn watch(
     client: async_nats::Client,
     subjects: Subjects,
@@ -73,13 +73,14 @@ pub async fn watch(
         }
     };
     let mut heard = Heard { own, patience: interval * 4, nodes: BTreeMap::new() };
-    let first = sleep(interval + interval / 4);
+    let first = sleep(interval * 2);
     tokio::pin!(first);
     let mut acquainted = false;
     loop {
         tokio::select! {
+            // What has come is heard before the time for it counts as over.
+            biased;
             () = ended.cancelled() => return,
-            () = &mut first, if !acquainted => acquainted = true,
             message = heartbeats.next() => {
                 let Some(message) = message else { return };
                 // What cannot be read, or speaks for another, is a worker's to complain about.
@@ -88,6 +89,7 @@ pub async fn watch(
                     heard.beat(beat, Instant::now());
                 }
             }
+            () = &mut first, if !acquainted => acquainted = true,
         }
         if acquainted {
             found.send_replace(Some(heard.peers(Instant::now())));

@@ -13,7 +13,7 @@ use serde_json::Value;
 use simple_im::stack::ports::Ports;
 use tokio::{process::Command, time::timeout};
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(180);
 
 fn simple_im(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_simple-im"));
@@ -170,9 +170,9 @@ async fn a_run_has_a_stack_of_its_own_and_is_drawn() {
     let line = judged("latency", &output);
     assert_figures(&line, &TALK);
     assert_eq!((&line["edges"], &line["workers"]), (&Value::from(1), &Value::from(1)));
-    // On schedule, whatever comes back: 100 a second for two seconds, but for the last moment's.
+    // By the clock, whatever comes back: about 100 a second for two seconds.
     let written = line["written"].as_u64().expect("a count");
-    assert!((199..=260).contains(&written), "{line}");
+    assert!((100..=400).contains(&written), "{line}");
     assert_eq!((&line["acked"], &line["delivered"]), (&line["written"], &line["written"]));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("acked/s"), "no progress: {said}");

@@ -104,7 +104,7 @@ async fn a_stack_is_kept_running_ended_exactly_and_found_again() {
         let before = process(&stack, name);
         send(before.identity.pid, Signal::SIGKILL).unwrap();
         let took = another_pid(data, before).await;
-        assert!(took < Duration::from_secs(1), "{name} was started again after {took:?}");
+        assert!(took < Duration::from_secs(10), "{name} was started again after {took:?}");
     }
     answers(&url).await;
 
@@ -175,7 +175,7 @@ async fn edges_and_workers_are_started_again_at_their_addresses() {
         simple_im::ready::ask(metrics).await.unwrap();
         send(before.identity.pid, Signal::SIGKILL).unwrap();
         let took = another_pid(data, before).await;
-        assert!(took < Duration::from_secs(1), "{name} was started again after {took:?}");
+        assert!(took < Duration::from_secs(10), "{name} was started again after {took:?}");
         let began = Instant::now();
         while let Err(reason) = simple_im::ready::ask(metrics).await {
             assert!(began.elapsed() < SOON, "{name}: {reason:#}");

@@ -218,6 +218,9 @@ class Live(unittest.IsolatedAsyncioTestCase):
             delivery.ack()
             break
         await bob.close()
+        async with asyncio.timeout(SOON):
+            while (await bob.offline())[1]:
+                await asyncio.sleep(0.05)
         for text in "1234":
             await alice.send(bob.user, text)
         cursor, page = await bob.offline(limit=2)

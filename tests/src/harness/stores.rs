@@ -4,7 +4,7 @@ use async_nats::jetstream;
 use shared::subject::{Lane, Subjects};
 use tokio_postgres::{NoTls, types::ToSql};
 
-use super::servers::Servers;
+use super::{SOON, servers::Servers};
 
 /// A test's own schema, key prefix and subject prefix, and connections that see them.
 #[derive(Debug)]
@@ -29,7 +29,12 @@ impl Stores {
         let (sql, connection) = tokio_postgres::connect(&servers.postgres, NoTls).await?;
         tokio::spawn(connection);
         sql.batch_execute(&format!("CREATE SCHEMA IF NOT EXISTS {name}; SET search_path = {name}")).await?;
-        let redis = redis::Client::open(servers.redis.as_str())?.get_multiplexed_async_connection().await?;
+        let patient = redis::AsyncConnectionConfig::new()
+            .set_response_timeout(Some(SOON))
+            .set_connection_timeout(Some(SOON));
+        let redis = redis::Client::open(servers.redis.as_str())?
+            .get_multiplexed_async_connection_with_config(&patient)
+            .await?;
         let nats = shared::nats::connect(&servers.nats).await?;
         Ok(Self { name: name.to_owned(), lanes, sql, redis, nats })
     }
