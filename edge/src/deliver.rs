@@ -88,6 +88,12 @@ impl Deliver {
         }
     }
 
+    /// What wakes the sessions of crowds; [`Self::run`] runs it.
+    #[cfg(test)]
+    pub fn crowds(&self) -> &Crowds {
+        &self.crowds
+    }
+
     /// Handles what comes on the node's subject until `shutdown`.
     pub async fn run(
         mut self,
@@ -239,7 +245,13 @@ impl Deliver {
         }
         self.context.trace.queued(&push, found, to.at);
         if !crowd.is_empty() {
-            self.crowds.wake(crowd);
+            let mut writer = None;
+            self.context.registry.of_user(push.from, |one| {
+                if push.skip == Some(one.who.session) {
+                    writer = Some(one.clone());
+                }
+            });
+            self.crowds.wake(crowd, writer);
         }
         if found == 0 {
             self.context.metrics.nobody.increment(1);

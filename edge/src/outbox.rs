@@ -103,9 +103,13 @@ pub struct Outbox {
     /// Whose it is.
     pub who: Arc<Sender>,
     state: Mutex<State>,
+    /// With [`HELD`] where that holds.
     unpublished: AtomicU32,
     stream: AtomicU32,
 }
+
+/// It is not read, however few of its frames are unpublished: more than any limit.
+const HELD: u32 = 1 << 31;
 
 #[derive(Debug, Default)]
 struct State {
@@ -271,7 +275,23 @@ impl Outbox {
 
     /// Frames given to the publisher that the broker has not confirmed.
     pub fn unpublished(&self) -> usize {
-        self.unpublished.load(Ordering::Relaxed) as usize
+        (self.unpublished.load(Ordering::Relaxed) & !HELD) as usize
+    }
+
+    /// The session is not to be read until [`Self::release`].
+    pub fn hold(&self) {
+        self.unpublished.fetch_or(HELD, Ordering::Relaxed);
+    }
+
+    /// It may be read again, and is woken for it.
+    pub fn release(&self) {
+        self.unpublished.fetch_and(!HELD, Ordering::Relaxed);
+        self.wake();
+    }
+
+    /// Whether it may be read: nothing holds it, and fewer frames than `limit` are unpublished.
+    pub fn may_be_read(&self, limit: usize) -> bool {
+        (self.unpublished.load(Ordering::Relaxed) as usize) < limit
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -173,6 +173,12 @@ impl Node {
         self.deliver.batch(&Bytes::from(batch), None);
     }
 
+    /// Lets the sessions of crowds have their turns.
+    pub fn wake_crowds(&self) -> tokio::task::JoinHandle<()> {
+        let crowds = self.deliver.crowds().clone();
+        tokio::spawn(async move { crowds.run().await })
+    }
+
     /// Until the world is so.
     pub async fn until(&self, so: impl FnMut(&World) -> bool) {
         let mut world = self.world.subscribe();

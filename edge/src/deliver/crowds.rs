@@ -2,30 +2,30 @@
 //! has written.
 //!
 //! What a crowd gets is queued at once and in order; only its sessions' turns are spread. What comes for them
-//! meanwhile they write together: the busier the node, the longer the rests and the fewer the writes. Bounded by the
-//! node's sessions: each waits here once.
+//! meanwhile they write together: the busier the node, the longer the rests and the fewer the writes. Whoever writes to a
+//! crowd is read again once it has had its turns, so that neither it nor others wait ever longer. Bounded by the node's
+//! sessions, of which each waits here once, and by the frames that writers had under way when they were held.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
     time::Duration,
 };
 
+use shared::ids::SessionNo;
 use tokio::{
     sync::Notify,
     task::yield_now,
     time::{Instant, sleep},
 };
 
-use crate::outbox::Wakes;
+use crate::outbox::{Outbox, Wakes};
 
 /// More recipients than this make a crowd.
 pub const CROWD: usize = 256;
 /// So many sessions have their turn before others have theirs.
 const SLICE: usize = 32;
-/// So many times as long as a slice took, with all that had its turn meanwhile, its crowd rests.
-const REST: u32 = 8;
 /// The longest rest after one slice: on the busiest node a crowd still gets on by 1,500 sessions a second.
 const LONGEST: Duration = Duration::from_millis(20);
 /// Shorter ones are saved up: the timer knows milliseconds.
@@ -39,14 +39,53 @@ pub struct Crowds {
 
 #[derive(Debug, Default)]
 struct Inner {
-    waiting: Mutex<VecDeque<Waker>>,
+    waiting: Mutex<Waiting>,
     work: Notify,
 }
 
+#[derive(Debug, Default)]
+struct Waiting {
+    turns: VecDeque<Turn>,
+    /// How often a writer is among them.
+    writers: HashMap<SessionNo, usize>,
+}
+
+impl Waiting {
+    /// Whether this turn was the writer's last.
+    fn last_of(&mut self, writer: SessionNo) -> bool {
+        match self.writers.get_mut(&writer) {
+            Some(more) if *more > 1 => {
+                *more -= 1;
+                false
+            }
+            _ => {
+                self.writers.remove(&writer);
+                true
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Turn {
+    /// A session that has something to write.
+    Session(Waker),
+    /// All sessions of a crowd have had theirs: whoever wrote to it is read again.
+    Writer(Arc<Outbox>),
+}
+
 impl Crowds {
-    /// Leaves them to [`Self::run`].
-    pub fn wake(&self, sessions: Wakes) {
-        self.inner.waiting().extend(sessions.into_wakers());
+    /// Leaves them to [`Self::run`]. `writer`, if it is on this node, is not read until they have had their turns: who
+    /// writes faster than a crowd can be told would only make it wait the longer.
+    pub fn wake(&self, sessions: Wakes, writer: Option<Arc<Outbox>>) {
+        let mut waiting = self.inner.waiting();
+        waiting.turns.extend(sessions.into_wakers().into_iter().map(Turn::Session));
+        if let Some(writer) = writer {
+            writer.hold();
+            *waiting.writers.entry(writer.who.session).or_default() += 1;
+            waiting.turns.push_back(Turn::Writer(writer));
+        }
+        drop(waiting);
         self.inner.work.notify_one();
     }
 
@@ -54,17 +93,28 @@ impl Crowds {
     pub async fn run(&self) {
         let mut owed = Rest::default();
         loop {
-            let slice: Vec<Waker> = {
+            let slice: Vec<Turn> = {
                 let mut waiting = self.inner.waiting();
-                let some = waiting.len().min(SLICE);
-                waiting.drain(..some).collect()
+                let some = waiting.turns.len().min(SLICE);
+                waiting.turns.drain(..some).collect()
             };
             if slice.is_empty() {
                 self.inner.work.notified().await;
                 continue;
             }
             let began = Instant::now();
-            slice.into_iter().for_each(Waker::wake);
+            for turn in slice {
+                match turn {
+                    Turn::Session(session) => session.wake(),
+                    Turn::Writer(writer) => {
+                        let mut waiting = self.inner.waiting();
+                        // Under the lock: what it writes next may be here at once, and holds it again.
+                        if waiting.last_of(writer.who.session) {
+                            writer.release();
+                        }
+                    }
+                }
+            }
             yield_now().await;
             if let Some(rest) = owed.after(began.elapsed()) {
                 let began = Instant::now();
@@ -75,14 +125,14 @@ impl Crowds {
     }
 }
 
-/// Rest that is owed to everybody else.
+/// Rest that is owed to everybody else: as long as a slice's turns took, with all others that were had meanwhile.
 #[derive(Debug, Default)]
 struct Rest(Duration);
 
 impl Rest {
     /// A slice and what ran meanwhile took this long: how long to rest now, if it is worth a timer.
     fn after(&mut self, took: Duration) -> Option<Duration> {
-        self.0 += (took * REST).min(LONGEST);
+        self.0 += took.min(LONGEST);
         (self.0 >= SHORTEST).then_some(self.0)
     }
 
@@ -93,7 +143,7 @@ impl Rest {
 }
 
 impl Inner {
-    fn waiting(&self) -> MutexGuard<'_, VecDeque<Waker>> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -104,6 +154,11 @@ mod tests {
         pin::pin,
         sync::atomic::{AtomicUsize, Ordering},
         task::{Context, Wake},
+    };
+
+    use shared::{
+        ids::{Device, NodeId, UserId},
+        message::Sender,
     };
 
     use super::*;
@@ -122,27 +177,49 @@ mod tests {
         let (crowds, sessions) = (Crowds::default(), Arc::new(Woken::default()));
         let mut run = pin!(crowds.run());
         let mut context = Context::from_waker(Waker::noop());
-        crowds.wake((0..SLICE * 2 + 3).map(|_| Waker::from(sessions.clone())).collect());
+        crowds.wake((0..SLICE * 2 + 3).map(|_| Waker::from(sessions.clone())).collect(), None);
         let mut seen = Vec::new();
         for _ in 0..5 {
             assert!(run.as_mut().poll(&mut context).is_pending(), "it gives way");
             seen.push(sessions.0.load(Ordering::Relaxed));
         }
         assert_eq!(seen, [SLICE, 2 * SLICE, 2 * SLICE + 3, 2 * SLICE + 3, 2 * SLICE + 3]);
-        crowds.wake([Waker::from(sessions.clone())].into_iter().collect());
+        crowds.wake([Waker::from(sessions.clone())].into_iter().collect(), None);
         assert!(run.as_mut().poll(&mut context).is_pending());
         assert_eq!(sessions.0.load(Ordering::Relaxed), 2 * SLICE + 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_writer_is_held_until_every_crowd_that_it_wrote_to_has_had_its_turns() {
+        let (crowds, sessions) = (Crowds::default(), Arc::new(Woken::default()));
+        let writer = Arc::new(Outbox::new(Arc::new(Sender {
+            user: UserId(1),
+            device: Device::new("phone").unwrap(),
+            session: SessionNo(1),
+            node: NodeId::new("e1-0").unwrap(),
+        })));
+        let crowd = |size| (0..size).map(|_| Waker::from(sessions.clone())).collect();
+        let mut run = pin!(crowds.run());
+        let mut context = Context::from_waker(Waker::noop());
+        crowds.wake(crowd(SLICE), Some(writer.clone()));
+        crowds.wake(crowd(SLICE - 2), Some(writer.clone()));
+        assert!(run.as_mut().poll(&mut context).is_pending());
+        assert!(!writer.may_be_read(1), "the whole slice were others");
+        assert!(run.as_mut().poll(&mut context).is_pending());
+        assert_eq!(sessions.0.load(Ordering::Relaxed), 2 * SLICE - 2);
+        assert!(writer.may_be_read(1));
+        assert!(writer.poll_woken(&mut context).is_ready(), "it is to read on");
     }
 
     #[test]
     fn a_crowd_rests_by_how_long_its_turns_took() {
         let (micros, mut owed) = (Duration::from_micros, Rest::default());
-        assert_eq!(owed.after(micros(100)), None, "too short for a timer");
-        assert_eq!(owed.after(micros(50)), Some(micros(1_200)));
+        assert_eq!(owed.after(micros(800)), None, "too short for a timer");
+        assert_eq!(owed.after(micros(400)), Some(micros(1_200)));
         owed.rested(micros(1_000));
-        assert_eq!(owed.after(micros(100)), Some(micros(1_000)), "what was not rested is still owed");
+        assert_eq!(owed.after(micros(800)), Some(micros(1_000)), "what was not rested is still owed");
         owed.rested(micros(2_000));
-        assert_eq!(owed.after(micros(100)), None, "a timer that is late owes the crowd nothing");
+        assert_eq!(owed.after(micros(800)), None, "a timer that is late owes the crowd nothing");
         owed.rested(micros(1_000));
         assert_eq!(owed.after(Duration::from_secs(3)), Some(LONGEST));
     }

@@ -284,7 +284,7 @@ impl<W: Wire> Session<W> {
     /// Whether another client frame may be taken.
     fn may_take(&self) -> bool {
         let ours = self.ended.is_some_and(End::is_ours);
-        !ours && self.ahead.is_none() && self.outbox().unpublished() < self.context.limits.unpublished
+        !ours && self.ahead.is_none() && self.outbox().may_be_read(self.context.limits.unpublished)
     }
 
     /// Whether all is done: the node ended the session, or the client did and all that it sent has been taken.

@@ -70,7 +70,7 @@ ROWS = [
         panel("How full", "percentunit", "The fullest lane's queue, and the batches under way.",
               used("im_edge_queue_frames", "im_edge_queue_limit_frames", where=I, legend="queue"),
               used("im_edge_publishes_under_way", "im_edge_publishes_limit", where=I, legend="under way"), high=1),
-        panel("Paused sessions", "short", "Not read, because their frames wait for the broker.",
+        panel("Paused sessions", "short", "Not read, because their frames wait for the broker, or a crowd has not all had them yet.",
               gauge("im_edge_paused_sessions", "instance", I)),
         panel("Broker", "bool", "1 while this edge is connected.",
               gauge("im_edge_broker_connected", "instance", I, how="min"), high=1),

@@ -125,7 +125,7 @@ metrics! {
     EdgePublishesLimit = Edge Gauge "im_edge_publishes_limit" [] "The most batches under way at a time.";
     EdgeQueueLimit = Edge Gauge "im_edge_queue_limit_frames" [] "The most frames that may wait for the broker in one lane.";
     EdgeQueueFrames = Edge Gauge "im_edge_queue_frames" ["lane": OPEN] "Frames that wait for the broker, by lane.";
-    EdgePausedSessions = Edge Gauge "im_edge_paused_sessions" [] "Sessions not read because their frames wait.";
+    EdgePausedSessions = Edge Gauge "im_edge_paused_sessions" [] "Sessions not read because their frames wait, or a crowd has not all had them yet.";
     EdgeDeliveries = Edge Counter "im_edge_deliveries_total"
         ["kind": ["push", "answer", "receipt", "replaced", "revoked", "resync"]] "Deliveries from workers, by kind.";
     EdgeDeliveriesLate = Edge Counter "im_edge_deliveries_late_total" ["kind": ["push", "answer"]]

@@ -7,7 +7,10 @@ use shared::{
 };
 use tokio::io::AsyncWriteExt;
 
-use crate::testing::{Client, Node, login, push};
+use crate::{
+    deliver::crowds::CROWD,
+    testing::{Client, Node, login, push},
+};
 
 fn message(number: usize, to: i64) -> String {
     format!("[[m]]\nid = \"m{number}\"\nc = \"text {number}\"\nto = {to}\n\n")
@@ -209,6 +212,30 @@ async fn a_full_stream_stops_the_reading_and_loses_nothing() {
         let numbers: Vec<usize> = sent.map(|one| one.id().as_str()[1..].parse().unwrap()).collect();
         assert!(numbers.is_sorted(), "{numbers:?}");
     }
+}
+
+#[tokio::test]
+async fn who_writes_to_a_crowd_is_read_again_once_that_has_had_its_turns() {
+    let node = Node::start(|_| ()).await;
+    let mut writer = Client::logged_in(&node, 1, "pad").await;
+    let mut member = Client::logged_in(&node, 2, "pad").await;
+    node.until(|world| world.reads.len() == 2).await;
+    let to = [2].into_iter().chain(1_000..1_000 + CROWD as i64).map(UserId).collect();
+    node.send(&[Delivery::Push(Push { to, skip: Some(SessionNo(1)), ..push(2, 1, 1) })]);
+    writer.write(&message(1, 2)).await;
+    // What comes for it is written all the same.
+    node.send(&[Delivery::Answer {
+        user: UserId(1),
+        session: SessionNo(1),
+        place: None,
+        body: "[[a]]\nid = \"x\"\n".into(),
+    }]);
+    assert!(writer.frame().await.unwrap().contains("\"x\""));
+    assert!(node.world.borrow().accepted.is_empty());
+    let crowds = node.wake_crowds();
+    assert!(member.frame().await.unwrap().contains("\"p1\""));
+    node.until(|world| world.accepted.len() == 1).await;
+    crowds.abort();
 }
 
 #[tokio::test]
