@@ -117,26 +117,15 @@ fn obey(told: &Control, registry: &Registry, drain: &Drain) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use shared::{
-        ids::{Device, SessionNo, UserId},
-        message::Sender,
-    };
+    use shared::ids::{Device, SessionNo, UserId};
 
     use super::*;
-    use crate::outbox::Outbox;
+    use crate::testing::session;
 
     #[test]
     fn only_what_is_named_is_closed() {
         let registry = Arc::new(Registry::default());
         let drain = Drain::new(CancellationToken::new());
-        let session = |user: i64, device: &str, number: i64| {
-            Arc::new(Outbox::new(Arc::new(Sender {
-                user: UserId(user),
-                device: Device::new(device).unwrap(),
-                session: SessionNo(number),
-                node: NodeId::new("e1-0").unwrap(),
-            })))
-        };
         let (pad, phone, other) = (session(1, "pad", 5), session(1, "phone", 9), session(2, "pad", 7));
         let _held = [&pad, &phone, &other].map(|one| registry.add(one.clone()));
         let (user, device) = (UserId(1), Device::new("pad").unwrap());

@@ -147,21 +147,8 @@ impl Drop for Entry {
 
 #[cfg(test)]
 mod tests {
-    use shared::{
-        ids::{Device, NodeId, SessionNo},
-        message::Sender,
-    };
-
     use super::*;
-
-    fn session(user: i64, device: &str, number: i64) -> Arc<Outbox> {
-        Arc::new(Outbox::new(Arc::new(Sender {
-            user: UserId(user),
-            device: Device::new(device).unwrap(),
-            session: SessionNo(number),
-            node: NodeId::new("e1-0").unwrap(),
-        })))
-    }
+    use crate::testing::session;
 
     #[test]
     fn a_device_keeps_its_newest_session_whichever_comes_first() {

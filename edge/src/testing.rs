@@ -15,8 +15,8 @@ use shared::{
         self, Delivery, Push,
         pages::{How, Pages},
     },
-    ids::{Conversation, MessageId, NodeId, Seq, SessionNo, TokenDigest, UserId},
-    message::{Accepted, accepted},
+    ids::{Conversation, Device, MessageId, NodeId, Seq, SessionNo, TokenDigest, UserId},
+    message::{Accepted, Sender, accepted},
     rpc::{
         self, Backlog, BacklogBatch, Close, ConnectBatch, ConnectReply, ConnectResult, Cursors, Done,
         Numbers, NumbersDrawn,
@@ -47,6 +47,7 @@ use crate::{
     listener,
     metric::Metrics,
     node::{epoch::Epochs, peers::Peer},
+    outbox::Outbox,
     publisher::{
         Publisher, Settings,
         sink::{Found, Sink, Way},
@@ -368,6 +369,16 @@ impl Client {
         };
         tokio::time::timeout(Duration::from_secs(10), reading).await.expect("a frame in time")
     }
+}
+
+/// What waits for this session, which is of no connection.
+pub fn session(user: i64, device: &str, number: i64) -> Arc<Outbox> {
+    Arc::new(Outbox::new(Arc::new(Sender {
+        user: UserId(user),
+        device: Device::new(device).unwrap(),
+        session: SessionNo(number),
+        node: NodeId::new("e1-0").unwrap(),
+    })))
 }
 
 /// A message of a direct conversation on its way.

@@ -16,6 +16,7 @@ use crate::harness::{SOON, servers::binary};
 #[derive(Debug)]
 pub struct Data {
     dir: TempDir,
+    path: PathBuf,
 }
 
 impl Data {
@@ -24,15 +25,16 @@ impl Data {
     /// # Panics
     /// When there is no place for it.
     pub fn new(edges: u16, workers: u16) -> Self {
-        let data = Self { dir: TempDir::new().expect("a temporary folder") };
-        fs::create_dir(data.path()).expect("a new folder");
-        Ports::free(&data.path(), edges, workers).and_then(|ports| ports.keep()).expect("free ports");
-        data
+        let dir = TempDir::new().expect("a temporary folder");
+        let path = dir.path().join("data");
+        fs::create_dir(&path).expect("a new folder");
+        Ports::free(&path, edges, workers).and_then(|ports| ports.keep()).expect("free ports");
+        Self { dir, path }
     }
 
     /// The folder.
-    pub fn path(&self) -> PathBuf {
-        self.beside("data")
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// A place beside it, for a file of the test's own.

@@ -58,8 +58,7 @@ fn troubles(report: &Value) -> BTreeSet<(&str, &str)> {
 #[tokio::test]
 async fn a_private_stack_is_worth_notes_alone() {
     let own = Data::new(2, 2);
-    let path = own.path();
-    let data = private::text(&path);
+    let data = private::text(own.path());
     simple_im(&["up", "--detach", "--data", data, "--edges", "2", "--workers", "2"]).await;
 
     let report = report(&["--stack", data]).await;

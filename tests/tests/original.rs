@@ -77,11 +77,10 @@ async fn registered(http: &str, phone: &str, name: &str) -> Person {
 #[tokio::test]
 async fn an_original_client_talks_through_a_stack_with_compat() {
     let data = Data::new(2, 1);
-    let path = data.path();
-    let at = text(&path);
+    let at = text(data.path());
     let said =
         simple_im(&["up", "--detach", "--compat", "--data", at, "--edges", "2", "--workers", "1"]).await;
-    let edges = edges(&path);
+    let edges = edges(data.path());
     let compat: Vec<&str> = edges.iter().map(|edge| edge.compat.as_deref().unwrap()).collect();
     for address in &compat {
         assert!(said.contains(&format!("simple_im's original clients at {address}")), "{said}");

@@ -10,7 +10,7 @@ use std::{
 };
 
 use tests::{
-    harness::{Options, SOON, Store, System, Way, eventually},
+    harness::{Options, SOON, Store, System, Way, checks::at_rest, eventually},
     people::{User, delivered, stored},
     wire::{Got, Wire, body, must_be},
 };
@@ -204,11 +204,7 @@ async fn found_dead(death: Death) {
     .await;
     let found = began.elapsed();
     // Every chunk is settled: its lane could be given away.
-    eventually(SOON, async || match system.stores.pending().await? {
-        (0, 0) => Ok(()),
-        (held, unacked) => Err(format!("the stream holds {held}, {unacked} of them unacknowledged")),
-    })
-    .await;
+    at_rest(&system).await;
     assert!(found < SETTLED, "found dead after {found:?}");
     assert!(began.elapsed() < SETTLED, "at rest after {:?}", began.elapsed());
     // Offline: the next message's body waits for bob in Redis.

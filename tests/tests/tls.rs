@@ -313,11 +313,10 @@ async fn whoever_says_nothing_is_cut_off_and_holds_nobody_up() {
 #[tokio::test]
 async fn a_private_stack_with_tls_is_spoken_to_by_those_who_trust_its_authority() {
     let data = Data::new(1, 1);
-    let path = data.path();
-    let at = text(&path);
+    let at = text(data.path());
     let said = simple_im(&["up", "--detach", "--tls", "--data", at, "--edges", "1", "--workers", "1"]).await;
     assert!(said.contains("https://127.0.0.1:") && said.contains("tls/ca.pem"), "{said}");
-    let stack = Stack::read(&path).unwrap().unwrap();
+    let stack = Stack::read(data.path()).unwrap().unwrap();
     let edge = &stack.process.iter().find(|process| process.name == "e1").unwrap().addresses;
     let calls = edge.api().unwrap();
     calls.register("13800000000", "alice", "888888").await.unwrap();

@@ -156,12 +156,8 @@ mod tests {
         task::{Context, Wake},
     };
 
-    use shared::{
-        ids::{Device, NodeId, UserId},
-        message::Sender,
-    };
-
     use super::*;
+    use crate::testing::session;
 
     #[derive(Default)]
     struct Woken(AtomicUsize);
@@ -192,12 +188,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_writer_is_held_until_every_crowd_that_it_wrote_to_has_had_its_turns() {
         let (crowds, sessions) = (Crowds::default(), Arc::new(Woken::default()));
-        let writer = Arc::new(Outbox::new(Arc::new(Sender {
-            user: UserId(1),
-            device: Device::new("phone").unwrap(),
-            session: SessionNo(1),
-            node: NodeId::new("e1-0").unwrap(),
-        })));
+        let writer = session(1, "phone", 1);
         let crowd = |size| (0..size).map(|_| Waker::from(sessions.clone())).collect();
         let mut run = pin!(crowds.run());
         let mut context = Context::from_waker(Waker::noop());

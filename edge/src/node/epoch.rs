@@ -185,24 +185,15 @@ async fn register(context: &Context, work: &Work) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use shared::{
-        ids::{Device, NodeId, SessionNo, UserId},
-        message::Sender,
-    };
-
     use super::*;
+    use crate::testing::session;
 
     #[test]
     fn sessions_that_come_and_go_while_the_directory_is_away_are_forgotten() {
         let epochs = Epochs::default();
         let mut live = Vec::new();
         for number in 1..=10_000 {
-            let session = Arc::new(Outbox::new(Arc::new(Sender {
-                user: UserId(number),
-                device: Device::new("pad").unwrap(),
-                session: SessionNo(number),
-                node: NodeId::new("e1-0").unwrap(),
-            })));
+            let session = session(number, "pad", number);
             epochs.connected(&session, None);
             if number % 100 == 0 {
                 live.push(session);

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use shared::{
     frame::split_counted,
-    ids::{Device, MessageId, SessionNo, UserId},
+    ids::{MessageId, SessionNo, UserId},
     message::{Body, Message, Sender, Target, WantedAck, accepted},
     telemetry::Moment,
 };
@@ -155,9 +155,7 @@ fn session() -> Arc<Outbox> {
 }
 
 fn numbered(number: i64) -> Arc<Outbox> {
-    let (device, node) = (Device::new("pad").unwrap(), NodeId::new("e1-0").unwrap());
-    let who = Sender { user: UserId(number), device, session: SessionNo(number), node };
-    Arc::new(Outbox::new(Arc::new(who)))
+    crate::testing::session(number, "pad", number)
 }
 
 async fn woken(session: &Outbox) {

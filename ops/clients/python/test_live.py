@@ -129,6 +129,12 @@ class Live(unittest.IsolatedAsyncioTestCase):
     async def two(self, **options):
         return await self.online(first=0), await self.online(first=1, **options)
 
+    async def nothing_owed(self, client):
+        """Waits until the system knows that the client has acknowledged everything."""
+        async with asyncio.timeout(SOON):
+            while (await client.offline())[1]:
+                await asyncio.sleep(0.05)
+
     async def test_two_users_talk_become_contacts_and_look_back(self):
         receipts = asyncio.Queue()
         alice, bob = await self.online(on_receipt=receipts.put_nowait), await self.online(first=1)
@@ -207,9 +213,7 @@ class Live(unittest.IsolatedAsyncioTestCase):
         more, page = await phone.history(group=group)
         self.assertEqual([entry.seq for entry in page], [1, 2, 3, 4])
         # All that was acknowledged was understood: messages, requests, copies, of a user and of the group.
-        async with asyncio.timeout(SOON):
-            while (await phone.offline())[1]:
-                await asyncio.sleep(0.05)
+        await self.nothing_owed(phone)
 
     async def test_what_was_missed_comes_at_the_next_login_by_token(self):
         alice, bob = await self.two()
@@ -218,9 +222,7 @@ class Live(unittest.IsolatedAsyncioTestCase):
             delivery.ack()
             break
         await bob.close()
-        async with asyncio.timeout(SOON):
-            while (await bob.offline())[1]:
-                await asyncio.sleep(0.05)
+        await self.nothing_owed(bob)
         for text in "1234":
             await alice.send(bob.user, text)
         cursor, page = await bob.offline(limit=2)

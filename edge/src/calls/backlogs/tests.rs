@@ -3,12 +3,7 @@
 use std::sync::Mutex;
 
 use bytes::Bytes;
-use shared::{
-    delivery::pages::Pages,
-    ids::{Device, NodeId, SessionNo, UserId},
-    message::Sender,
-    subject::Subjects,
-};
+use shared::{delivery::pages::Pages, message::Sender, subject::Subjects};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -67,8 +62,7 @@ fn start(worker: &Arc<Worker>) -> Backlogs {
 }
 
 fn session(user: i64) -> Arc<Outbox> {
-    let (device, node) = (Device::new("pad").unwrap(), NodeId::new("e1-0").unwrap());
-    Arc::new(Outbox::new(Arc::new(Sender { user: UserId(user), device, session: SessionNo(user), node })))
+    crate::testing::session(user, "pad", user)
 }
 
 fn read(backlogs: &Backlogs, session: &Arc<Outbox>) {

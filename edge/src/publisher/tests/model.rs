@@ -232,10 +232,7 @@ impl Run {
 
     fn login(&mut self, device: usize) -> (Arc<Outbox>, crate::registry::Entry) {
         self.sessions += 1;
-        let (user, node) = (UserId(device as i64 + 1), NodeId::new("e1-0").unwrap());
-        let device = Device::new("pad").unwrap();
-        let who = Sender { user, device, session: SessionNo(self.sessions), node };
-        let session = Arc::new(Outbox::new(Arc::new(who)));
+        let session = crate::testing::session(device as i64 + 1, "pad", self.sessions);
         (session.clone(), self.registry.add(session))
     }
 

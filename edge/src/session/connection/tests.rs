@@ -12,6 +12,12 @@ use crate::{
     testing::{Client, Node, login, push},
 };
 
+/// The answer to some frame of the first session.
+fn answer() -> Delivery {
+    let body = "[[a]]\nid = \"x\"\n".into();
+    Delivery::Answer { user: UserId(1), session: SessionNo(1), place: None, body }
+}
+
 fn message(number: usize, to: i64) -> String {
     format!("[[m]]\nid = \"m{number}\"\nc = \"text {number}\"\nto = {to}\n\n")
 }
@@ -194,12 +200,7 @@ async fn a_full_stream_stops_the_reading_and_loses_nothing() {
     }
     // Deliveries go on meanwhile.
     node.until(|world| !world.reads.is_empty()).await;
-    node.send(&[Delivery::Answer {
-        user: UserId(1),
-        session: SessionNo(1),
-        place: None,
-        body: "[[a]]\nid = \"x\"\n".into(),
-    }]);
+    node.send(&[answer()]);
     assert!(client.frame().await.unwrap().contains("\"x\""));
     assert!(session().unpublished() <= 8 + 1);
     node.world.send_modify(|world| world.stream_full = false);
@@ -224,12 +225,7 @@ async fn who_writes_to_a_crowd_is_read_again_once_that_has_had_its_turns() {
     node.send(&[Delivery::Push(Push { to, skip: Some(SessionNo(1)), ..push(2, 1, 1) })]);
     writer.write(&message(1, 2)).await;
     // What comes for it is written all the same.
-    node.send(&[Delivery::Answer {
-        user: UserId(1),
-        session: SessionNo(1),
-        place: None,
-        body: "[[a]]\nid = \"x\"\n".into(),
-    }]);
+    node.send(&[answer()]);
     assert!(writer.frame().await.unwrap().contains("\"x\""));
     assert!(node.world.borrow().accepted.is_empty());
     let crowds = node.wake_crowds();
