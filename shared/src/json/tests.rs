@@ -169,6 +169,10 @@ fn what_the_server_writes_is_shown_with_its_tables() {
     let odd = b"[[m]]\nid = 'a'\nc = \"\"\"x\"\"\"\nto = 0x10\n";
     assert_eq!(from_toml(odd).unwrap(), br#"{"m":[{"id":"a","c":"x","to":16}]}"#);
     assert_eq!(from_toml(b"x"), None);
+    assert_eq!(
+        shown(b"[[m]]\nseq = -0\nids = [-1, -0]\n"),
+        serde_json::json!({"m": [{"seq": 0, "ids": [-1, 0]}]})
+    );
 }
 
 proptest! {

@@ -125,7 +125,8 @@ fn number(value: &str, out: &mut Vec<u8>) -> Option<()> {
     let whole = value.strip_prefix('-').unwrap_or(value);
     let plain = whole.bytes().all(|byte| byte.is_ascii_digit()) && (whole == "0" || !whole.starts_with('0'));
     let size: u64 = whole.parse().ok().filter(|_| plain)?;
-    digits(value, size > EXACT, out);
+    // TOML's -0 is the whole number 0, JSON's a float of its own.
+    digits(if size == 0 { "0" } else { value }, size > EXACT, out);
     Some(())
 }
 
