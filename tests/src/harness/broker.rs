@@ -35,7 +35,7 @@ impl Broker {
         command.stdout(Stdio::from(log.try_clone()?)).stderr(log).kill_on_drop(true);
         // By this it is found and ended with its run, should the test be killed.
         command.env(servers::RUN, run);
-        let child = command.spawn().context("starting a broker")?;
+        let child = store.spawn(&mut command).context("starting a broker")?;
         eventually(Duration::from_secs(20), async || {
             store.answers().await.map_err(|error| format!("{error:#}"))
         })

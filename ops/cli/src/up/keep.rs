@@ -82,8 +82,8 @@ impl Keeper {
         let (output, input) = std::io::pipe().context("making a pipe")?;
         let mut command = self.spec.command()?;
         command.stdout(input.try_clone()?).stderr(input);
-        let mut child =
-            command.spawn().with_context(|| format!("running {:?}", command.as_std().get_program()))?;
+        let child = self.spec.spawn(&mut command);
+        let mut child = child.with_context(|| format!("running {:?}", command.as_std().get_program()))?;
         // The command holds the pipe's other end, which must close when the process does.
         drop(command);
         let pid = child.id().context("it ended at once")?;

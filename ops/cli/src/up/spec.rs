@@ -1,10 +1,11 @@
 //! One process of the stack: how it is run, and how it says that it is ready.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::Result;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use crate::ready;
 use crate::record::{Addresses, Kind};
@@ -68,6 +69,14 @@ impl Spec {
         };
         command.process_group(0).kill_on_drop(true);
         Ok(command)
+    }
+
+    /// Starts its command, which may have been added to.
+    pub fn spawn(&self, command: &mut Command) -> io::Result<Child> {
+        match &self.program {
+            Program::Store(store) => store.spawn(command),
+            Program::Ours { .. } => command.spawn(),
+        }
     }
 
     /// Asks once: an error says why it is not ready.

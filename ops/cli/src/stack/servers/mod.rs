@@ -2,13 +2,15 @@
 //!
 //! [`Store`] is a server that is ready to be started: its folder, port and program are known and its
 //! configuration is written. [`Running`] is one that was started here and ends with its handle, which is what
-//! tests want; the supervisor takes [`Store::command`] and [`Store::answers`] and keeps the process itself.
+//! tests want; the supervisor takes [`Store::command`], [`Store::spawn`] and [`Store::answers`] and keeps the process itself.
 
 mod nats;
 mod postgres;
 mod redis;
+mod slack;
 
 use std::fs::OpenOptions;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -90,6 +92,18 @@ impl Store {
         }
     }
 
+    /// Starts its command, which may have been added to.
+    ///
+    /// # Errors
+    /// Those of [`Command::spawn`].
+    pub fn spawn(&self, command: &mut Command) -> io::Result<Child> {
+        let slack = match self {
+            Self::Nats(_) => Some(nats::TIMER_SLACK),
+            Self::Postgres(_) | Self::Redis(_) => None,
+        };
+        slack::spawn(command, slack)
+    }
+
     /// One question to the server: an error says why it does not answer yet.
     pub async fn answers(&self) -> Result<()> {
         let asked = async {
@@ -120,7 +134,7 @@ impl Store {
         }
         let mut command = self.command()?;
         command.stdout(Stdio::from(output.try_clone()?)).stderr(Stdio::from(output)).kill_on_drop(true);
-        let child = command.spawn().with_context(|| format!("starting {}", self.kind()))?;
+        let child = self.spawn(&mut command).with_context(|| format!("starting {}", self.kind()))?;
         let mut running = Running { store: self, child };
         running.wait_until_it_answers(log).await?;
         Ok(running)
