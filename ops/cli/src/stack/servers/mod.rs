@@ -97,11 +97,10 @@ impl Store {
     /// # Errors
     /// Those of [`Command::spawn`].
     pub fn spawn(&self, command: &mut Command) -> io::Result<Child> {
-        let slack = match self {
-            Self::Nats(_) => Some(nats::TIMER_SLACK),
-            Self::Postgres(_) | Self::Redis(_) => None,
-        };
-        slack::spawn(command, slack)
+        match self {
+            Self::Nats(_) => slack::spawn(command, nats::TIMER_SLACK),
+            Self::Postgres(_) | Self::Redis(_) => command.spawn(),
+        }
     }
 
     /// One question to the server: an error says why it does not answer yet.
