@@ -60,7 +60,7 @@ pub const RULES: &[Rule] = &[
     Rule::range("tls.reload_seconds", 1, 86_400),
     Rule::range("publisher.batch_bytes", 1024, 900_000),
     Rule::range("publisher.queue_frames", 1, 1_000_000),
-    Rule::range("publisher.in_flight", 1, 1024),
+    Rule::range("publisher.rest_ms", 0, 1000),
     Rule::range("publisher.timeout_seconds", 1, 60),
     Rule::range("rpc.timeout_seconds", 1, 60),
     Rule::range("rpc.http_timeout_seconds", 1, 60),
@@ -166,7 +166,7 @@ impl Limits {
 pub struct Publisher {
     pub batch_bytes: usize,
     pub queue_frames: usize,
-    pub in_flight: usize,
+    pub rest_ms: Millis,
     pub timeout_seconds: Seconds,
 }
 

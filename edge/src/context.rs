@@ -66,7 +66,7 @@ impl Context {
             lanes: config.nats.lanes,
             batch_bytes: config.publisher.batch_bytes,
             queue_frames: config.publisher.queue_frames,
-            in_flight: config.publisher.in_flight,
+            rest: config.publisher.rest_ms.get(),
             timeout: config.publisher.timeout_seconds.get(),
             unpublished: config.limits.unpublished,
         };

@@ -191,7 +191,7 @@ impl Metrics {
 pub fn limits(config: &EdgeConfig, http_connections: usize) {
     for (metric, limit) in [
         (Metric::EdgeConnectionsLimit, config.limits.connections),
-        (Metric::EdgePublishesLimit, config.publisher.in_flight),
+        (Metric::EdgePublishesLimit, usize::from(config.nats.lanes)),
         (Metric::EdgeQueueLimit, config.publisher.queue_frames),
         (Metric::EdgeBacklogReadsLimit, backlogs::LIMIT),
         (Metric::EdgeNotesLimit, CAPACITY),

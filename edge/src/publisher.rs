@@ -1,13 +1,14 @@
-//! Accepted frames on their way to the broker: one ordered queue and one task a lane.
+//! Accepted frames on their way to the broker: one ordered queue a lane.
 //!
-//! What has gathered while the last publishes were under way goes out as one broker message; idle, a frame leaves at
-//! once; no timer. At most `publisher.in_flight` publishes are under way over all lanes: a message costs the broker far more
-//! than the frames in it, so under load fewer and longer ones are wanted, and lanes take turns. Capacity: `publisher.queue_frames` a lane; when full the session keeps its frame and is not read.
+//! What has gathered for a lane while its last publish was under way goes out as one broker message; idle, a frame leaves
+//! at once. Lanes leave together, in rounds, and only rounds of many frames rest before the next (`publisher.rest_ms`).
+//! Capacity: `publisher.queue_frames` a lane; when full the session keeps its frame and is not read.
 //!
 //! | module | holds |
 //! |---|---|
 //! | [`batch`] | the queue of one lane as batches, without I/O |
-//! | [`lane`] | the task that publishes them, each until the broker confirms it |
+//! | [`lane`] | how one is published until the broker confirms it |
+//! | [`rounds`] | when lanes publish |
 //! | [`pressure`] | whether the broker takes them |
 //! | [`gate`] | whether the stream is the one that earlier frames went to, and what follows when it is not |
 //! | [`sink`] | the stream, one publish and its confirmation: JetStream in earnest, a fake in tests |
@@ -16,6 +17,7 @@ pub mod batch;
 pub mod gate;
 pub mod lane;
 pub mod pressure;
+pub mod rounds;
 pub mod sink;
 
 use std::{sync::Arc, time::Duration};
@@ -25,10 +27,10 @@ use shared::{
     message::Accepted,
     subject::{Lane, Subjects},
 };
-use tokio::sync::Semaphore;
+use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{gate::Gate, lane::LaneQueue, sink::Sink};
+use self::{gate::Gate, lane::LaneQueue, rounds::Rounds, sink::Sink};
 use crate::{
     metric::Metrics, outbox::Outbox, registry::Registry, session::Stamped, trace::Trace, vital::Vital,
 };
@@ -50,8 +52,8 @@ pub struct Settings {
     pub batch_bytes: usize,
     /// Frames that wait in a lane.
     pub queue_frames: usize,
-    /// Batches under way at a time, over all lanes.
-    pub in_flight: usize,
+    /// From the begin of a round of many frames to the next, at least.
+    pub rest: Duration,
     /// How long the broker may take to confirm a batch.
     pub timeout: Duration,
     /// A session waits while this many of its frames are not confirmed.
@@ -59,7 +61,7 @@ pub struct Settings {
 }
 
 impl Publisher {
-    /// Starts a task a lane. When the stream is found to be another one, the sessions in `registry` end.
+    /// Starts publishing. When the stream is found to be another one, the sessions in `registry` end.
     pub fn start(
         sink: Arc<dyn Sink>,
         registry: Arc<Registry>,
@@ -70,6 +72,7 @@ impl Publisher {
         vital: &Vital,
     ) -> Self {
         let (tasks, ending) = (TaskTracker::new(), CancellationToken::new());
+        let work = Arc::new(Notify::new());
         let lanes: Arc<[_]> = (0..settings.lanes)
             .map(|lane| {
                 Arc::new(LaneQueue::new(
@@ -78,16 +81,14 @@ impl Publisher {
                     node.clone(),
                     settings,
                     (metrics.clone(), trace.clone()),
+                    work.clone(),
                 ))
             })
             .collect();
-        let gate = Gate::new(sink, lanes.clone(), registry, metrics.clone(), settings.timeout);
-        let (gate, turns) = (Arc::new(gate), Arc::new(Semaphore::new(settings.in_flight)));
-        tasks.spawn(vital.clone().task("publisher", gate.clone().watch(ending.clone())));
-        for lane in lanes.iter() {
-            let run = lane.clone().run(gate.clone(), turns.clone(), ending.clone());
-            tasks.spawn(vital.clone().task("publisher", run));
-        }
+        let gate = Arc::new(Gate::new(sink, lanes.clone(), registry, metrics.clone(), settings.timeout));
+        let rounds = Rounds::new(lanes.clone(), gate.clone(), settings.rest, work);
+        tasks.spawn(vital.clone().task("publisher", gate.watch(ending.clone())));
+        tasks.spawn(vital.clone().task("publisher", rounds.run(ending.clone())));
         tasks.close();
         Self { lanes, tasks, ending }
     }

@@ -113,7 +113,7 @@ impl Node {
             lanes: 4,
             batch_bytes: 4096,
             queue_frames: 16,
-            in_flight: 2,
+            rest: Duration::from_millis(3),
             timeout: second,
             unpublished: limits.unpublished,
         };

@@ -12,6 +12,7 @@ pub mod ownership;
 pub mod probation;
 mod reach;
 pub mod source;
+pub mod turn;
 
 use shared::subject::Lane;
 

@@ -20,7 +20,7 @@ use crate::{
     config::WorkerConfig,
     delivery::{Deliveries, confirm::Confirmations},
     directory::Directory,
-    lane::{committer, common::Shared, finish::Tools, source},
+    lane::{committer, common::Shared, finish::Tools, source, turn::Turn},
     metric,
     nodes::Nodes,
     observe::Observer,
@@ -216,8 +216,15 @@ async fn start(
         ("spans", None)
     });
     let tools = Tools { deliveries: deliveries.clone(), directory: directory.clone(), keep_below, trace };
-    let shared =
-        Arc::new(Shared { config: config.clone(), js, losses, subjects: subjects.clone(), tools, news });
+    let shared = Arc::new(Shared {
+        config: config.clone(),
+        js,
+        losses,
+        subjects: subjects.clone(),
+        tools,
+        news,
+        turn: Turn::default(),
+    });
     for number in 0..config.worker.committers {
         let offset = usize::try_from(std::process::id()).unwrap_or(0) + number * 3;
         let (shared, token, nodes) = (shared.clone(), shutdown.clone(), nodes.clone());

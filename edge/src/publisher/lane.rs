@@ -1,4 +1,4 @@
-//! One lane: its queue, and the task that publishes batch after batch, each until the broker confirms it.
+//! One lane: its queue, and how a batch of it is published until the broker confirms it.
 
 use std::{
     collections::HashSet,
@@ -17,8 +17,7 @@ use shared::{
     subject::{Lane, Subjects},
     telemetry::{Metric, Share},
 };
-use tokio::sync::{Notify, Semaphore};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Notify;
 
 use super::{
     Settings,
@@ -33,7 +32,7 @@ use crate::{
     trace::{self, Trace},
 };
 
-/// A lane's queue, shared by its task and all sessions.
+/// A lane's queue, shared by all sessions and what publishes it.
 #[derive(Debug)]
 pub struct LaneQueue {
     lane: Lane,
@@ -44,7 +43,8 @@ pub struct LaneQueue {
     trace: Trace,
     waiting: Gauge,
     state: Mutex<State>,
-    work: Notify,
+    /// Told of every frame.
+    work: Arc<Notify>,
     /// Frames of the batch under way.
     under_way: AtomicUsize,
     pressure: Pressure,
@@ -87,10 +87,14 @@ impl Waiting {
     }
 }
 
-/// The place of the batch that a lane published last, and the stream in which that is.
+/// How far a lane has published.
 #[derive(Debug, Default)]
-struct Last {
+pub struct Sent {
+    /// Batches, the one under way included.
+    batches: u64,
+    /// The stream that holds the last one.
     stream: u32,
+    /// Its place in that.
     place: u64,
 }
 
@@ -126,12 +130,13 @@ impl LaneQueue {
         node: NodeId,
         settings: Settings,
         (metrics, trace): (Metrics, Trace),
+        work: Arc<Notify>,
     ) -> Self {
         let queue = Queue::new(settings.batch_bytes, settings.queue_frames).traced(trace.is_on());
         let state = Mutex::new(State { queue, waiting: Waiting::default(), stream: 0 });
         let waiting = Metric::EdgeQueueFrames.gauge(&[("lane", &lane.0.to_string())]);
         let under_way = AtomicUsize::new(0);
-        let (work, pressure) = (Notify::new(), Pressure::default());
+        let pressure = Pressure::default();
         Self { lane, subjects, node, settings, metrics, trace, waiting, state, work, under_way, pressure }
     }
 
@@ -177,33 +182,8 @@ impl LaneQueue {
         true
     }
 
-    /// Publishes, each batch in its turn among all lanes, until `ending`, then what is left, and ends.
-    pub async fn run(self: Arc<Self>, gate: Arc<Gate>, turns: Arc<Semaphore>, ending: CancellationToken) {
-        let (mut published, mut last) = (0_u64, Last::default());
-        loop {
-            if self.state().queue.frames() == 0 {
-                if ending.is_cancelled() {
-                    return;
-                }
-                tokio::select! {
-                    () = self.work.notified() => {}
-                    () = ending.cancelled() => {}
-                }
-                continue;
-            }
-            // Before the batch is taken, so that it grows until its turn. The semaphore is never closed.
-            let Ok(_turn) = turns.acquire().await else { return };
-            // Dropped meanwhile, with its stream.
-            let Some((batch, stream)) = self.next() else { continue };
-            published += 1;
-            // The broker drops a second copy of the same id, so that trying again is harmless.
-            let id = format!("{}-{}-{published}", self.node, self.lane.0);
-            self.publish(&gate, (batch, stream), &id, &mut last).await;
-        }
-    }
-
     /// The oldest batch, and for which stream it was taken. Sessions that found the queue full may try again.
-    fn next(&self) -> Option<(Batch, u32)> {
+    pub fn next(&self) -> Option<(Batch, u32)> {
         let mut state = self.state();
         let batch = state.queue.pop()?;
         self.under_way.store(batch.frames(), Ordering::Relaxed);
@@ -215,8 +195,11 @@ impl LaneQueue {
 
     /// Publishes the batch until the broker holds it, then tells its senders; or drops it, when the stream for which it
     /// was taken is no more. The broker may have had it in that one: nobody can know.
-    async fn publish(&self, gate: &Gate, (batch, stream): (Batch, u32), id: &str, last: &mut Last) {
+    pub async fn publish(&self, gate: &Gate, (batch, stream): (Batch, u32), sent: &mut Sent) {
         let Batch { bytes, accepted, kind, senders, marks } = batch;
+        sent.batches += 1;
+        // The broker drops a second copy of the same id, so that trying again is harmless.
+        let id = format!("{}-{}-{}", self.node, self.lane.0, sent.batches);
         let (subject, bytes) = (self.subjects.inbound(self.lane, kind), Bytes::from(bytes));
         let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
         let (began, mut failed) = (Instant::now(), 0_u32);
@@ -229,7 +212,7 @@ impl LaneQueue {
                 self.give_up(&senders);
                 return;
             }
-            match open.way.publish(&subject, (id, accepted), bytes.clone()).await {
+            match open.way.publish(&subject, (&id, accepted), bytes.clone()).await {
                 Ok(place) => break (open, place),
                 Err(reason) => {
                     gate.doubt(&open);
@@ -252,8 +235,8 @@ impl LaneQueue {
         if failed >= 3 {
             tracing::info!(lane = self.lane.0, failed, "the broker takes batches again");
         }
-        let before = if last.stream == stream { last.place } else { 0 };
-        *last = Last { stream, place };
+        let before = if sent.stream == stream { sent.place } else { 0 };
+        (sent.stream, sent.place) = (stream, place);
         gate.confirmed(&open, place, before);
         self.trace.accepted(self.lane, place, &senders, &marks);
         self.under_way.store(0, Ordering::Relaxed);

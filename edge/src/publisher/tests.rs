@@ -1,6 +1,7 @@
 //! Batching, retrying and waiting, against a broker that does as it is told.
 
 mod model;
+mod rounds;
 mod wiped;
 
 use std::sync::{
@@ -120,7 +121,7 @@ fn settings() -> Settings {
     Settings {
         lanes: 1,
         batch_bytes: 2048,
-        in_flight: 2,
+        rest: Duration::from_millis(3),
         queue_frames: 50,
         timeout: Duration::from_secs(5),
         unpublished: 10,
@@ -269,9 +270,8 @@ fn what_is_in_the_queue_is_counted_already_and_what_was_refused_is_not() {
 #[test]
 fn a_session_that_tries_again_and_again_waits_in_a_full_lane_once() {
     let settings = Settings { queue_frames: 1, ..settings() };
-    let node = NodeId::new("e1-0").unwrap();
-    let lane =
-        LaneQueue::new(Lane(0), Subjects::new("im"), node, settings, (Metrics::new(), Trace::default()));
+    let (node, observed) = (NodeId::new("e1-0").unwrap(), (Metrics::new(), Trace::default()));
+    let lane = LaneQueue::new(Lane(0), Subjects::new("im"), node, settings, observed, Arc::default());
     let session = session();
     assert!(lane.take(plain(&session, 0).frame(), &session));
     for number in 1..1000 {

@@ -122,7 +122,7 @@ metrics! {
     EdgePublishSeconds = Edge Histogram "im_edge_publish_seconds" [] "From publishing a batch to its confirmation.";
     EdgePublishBatchFrames = Edge Histogram "im_edge_publish_batch_frames" [] "Frames in one batch.";
     EdgePublishesUnderWay = Edge Gauge "im_edge_publishes_under_way" [] "Batches sent that the broker has not confirmed.";
-    EdgePublishesLimit = Edge Gauge "im_edge_publishes_limit" [] "The most batches under way at a time.";
+    EdgePublishesLimit = Edge Gauge "im_edge_publishes_limit" [] "The most batches under way at a time: one a lane.";
     EdgeQueueLimit = Edge Gauge "im_edge_queue_limit_frames" [] "The most frames that may wait for the broker in one lane.";
     EdgeQueueFrames = Edge Gauge "im_edge_queue_frames" ["lane": OPEN] "Frames that wait for the broker, by lane.";
     EdgePausedSessions = Edge Gauge "im_edge_paused_sessions" [] "Sessions not read because their frames wait, or a crowd has not all had them yet.";

@@ -52,7 +52,8 @@ pub(super) async fn process(
         ackers.push(acker);
     }
     fail::reached(Step::Decoded);
-    metrics().chunk_frames.record((decoded.items.len() + decoded.dead.len()) as f64);
+    to.last = decoded.items.len() + decoded.dead.len();
+    metrics().chunk_frames.record(to.last as f64);
     metrics().decode_seconds.record(pulled.elapsed());
     metrics().lane_wait_seconds.record((accepted.elapsed() - pulled.elapsed().as_secs_f64()).max(0.0));
 

@@ -43,6 +43,8 @@ pub struct Committer {
     pub(super) lanes: HashMap<Lane, Owned>,
     pub(super) cache: Cache,
     pub(super) finisher: Arc<Finisher>,
+    /// Frames of the last chunk.
+    pub(super) last: usize,
     class: i32,
     offset: usize,
     takings: u64,
@@ -183,6 +185,7 @@ impl Committer {
         let (into, pulled) = mpsc::channel(PULLED);
         Ok(Self {
             lanes: HashMap::new(),
+            last: 0,
             cache: Cache::default(),
             takings: 0,
             pullers: JoinSet::new(),
@@ -222,6 +225,8 @@ impl Committer {
                 }
                 Some(ended) = self.pullers.join_next() => self.puller_ended(ended).await?,
                 Some(first) = self.pulled.recv() => {
+                    let shared = self.shared.clone();
+                    let _turn = shared.turn.take(self.last).await;
                     let batches = self.gather(first);
                     if !batches.is_empty() {
                         chunk::process(self, batches, Instant::now()).await?;

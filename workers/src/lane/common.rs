@@ -6,7 +6,7 @@ use futures::StreamExt;
 use shared::subject::Subjects;
 use tokio::sync::watch;
 
-use super::finish::Tools;
+use super::{finish::Tools, turn::Turn};
 use crate::config::WorkerConfig;
 
 /// What every committer of a process shares.
@@ -24,6 +24,8 @@ pub struct Shared {
     pub tools: Tools,
     /// Changes when a committer somewhere has let lanes go, or shares them from now on.
     pub news: watch::Receiver<()>,
+    /// Whose turn it is to commit what is small.
+    pub turn: Turn,
 }
 
 impl Shared {

@@ -22,7 +22,7 @@ impl Wiping {
     fn start(lanes: u16) -> Self {
         let (fake, asking) = Fake::new();
         let registry = Arc::default();
-        let settings = Settings { lanes, in_flight: usize::from(lanes), ..settings() };
+        let settings = Settings { lanes, ..settings() };
         let (publisher, _) = start_on(Arc::new(fake.clone()), &registry, settings);
         Self { fake, asking, registry, publisher }
     }
