@@ -108,7 +108,7 @@ pub fn begin(lanes: &[Arc<LaneQueue>], next: impl FnOnce() -> u32) -> (u32, usiz
     for (lane, state) in lanes.iter().zip(&mut states) {
         state.stream = stream;
         waiting.push(std::mem::take(&mut state.waiting));
-        // What is under way is dropped by its lane's task.
+        // What is under way is dropped by what publishes it.
         frames += state.queue.frames() + lane.under_way.load(Ordering::Relaxed);
         while let Some(batch) = state.queue.pop() {
             dropped.push((lane, batch));

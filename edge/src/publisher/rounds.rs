@@ -13,7 +13,10 @@ use futures::{
     future::{BoxFuture, FutureExt},
     stream::FuturesUnordered,
 };
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -67,9 +70,10 @@ impl Rounds {
             let begun = Instant::now();
             let frames = self.begin(&mut flight);
             if flight.open > 0 {
-                flight.until(begun + PATIENCE, true).await;
+                // Either way: a lane that is late goes on by itself, and a rest only ends by its time.
+                timeout_at(begun + PATIENCE, flight.confirmed()).await.ok();
                 if frames >= FULL && !ending.is_cancelled() {
-                    flight.until(begun + self.rest, false).await;
+                    timeout_at(begun + self.rest, flight.landing()).await.ok();
                 }
                 continue;
             }
@@ -110,18 +114,17 @@ impl Rounds {
 }
 
 impl Flight<'_> {
-    /// Until this moment, or, with `confirmed`, until the round is confirmed before it.
-    async fn until(&mut self, end: Instant, confirmed: bool) {
-        if end <= Instant::now() {
-            return;
+    /// Until every batch of the last round is confirmed.
+    async fn confirmed(&mut self) {
+        while self.open > 0 {
+            self.land().await;
         }
-        let mut end = std::pin::pin!(tokio::time::sleep_until(end));
-        while !confirmed || self.open > 0 {
-            tokio::select! {
-                biased;
-                () = self.land() => {}
-                () = &mut end => return,
-            }
+    }
+
+    /// For ever.
+    async fn landing(&mut self) {
+        loop {
+            self.land().await;
         }
     }
 

@@ -163,6 +163,13 @@ async fn woken(session: &Outbox) {
     std::future::poll_fn(|task| session.poll_woken(task)).await;
 }
 
+/// Until the publisher knows that everything of the session is in the stream.
+async fn confirmed(session: &Outbox) {
+    while session.unpublished() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
 fn frame(session: &Outbox, number: usize, to: Target, ack: WantedAck) -> Stamped {
     let message = Message {
         id: MessageId::new(&format!("m{number}")).unwrap(),

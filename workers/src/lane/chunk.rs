@@ -24,7 +24,7 @@ use crate::{
     store::lanes::{self, Mark, Place},
 };
 
-/// Processes batches as one chunk, or, where it has crashed before, frame by frame.
+/// Processes batches as one chunk, or, where it has crashed before, frame by frame; returns how many frames it had.
 ///
 /// # Errors
 /// [`SessionEnd`]: then the session is at its end, and the lanes are taken anew.
@@ -32,7 +32,7 @@ pub(super) async fn process(
     to: &mut Committer,
     batches: Vec<Pulled>,
     pulled: Instant,
-) -> Result<(), SessionEnd> {
+) -> Result<usize, SessionEnd> {
     fail::reached(Step::Pulled);
     let accepted = batches.iter().map(|batch| batch.accepted).min().unwrap_or_else(Moment::now);
     let since = Since { pulled, accepted, number: to.shared.tools.trace.begin(pulled) };
@@ -52,8 +52,8 @@ pub(super) async fn process(
         ackers.push(acker);
     }
     fail::reached(Step::Decoded);
-    to.last = decoded.items.len() + decoded.dead.len();
-    metrics().chunk_frames.record(to.last as f64);
+    let frames = decoded.items.len() + decoded.dead.len();
+    metrics().chunk_frames.record(frames as f64);
     metrics().decode_seconds.record(pulled.elapsed());
     metrics().lane_wait_seconds.record((accepted.elapsed() - pulled.elapsed().as_secs_f64()).max(0.0));
 
@@ -84,7 +84,7 @@ pub(super) async fn process(
             owned.probation = !owned.alone.is_empty();
         }
     }
-    Ok(())
+    Ok(frames)
 }
 
 /// How far the lane is in this stream, read when a batch of another one than before comes.

@@ -43,8 +43,6 @@ pub struct Committer {
     pub(super) lanes: HashMap<Lane, Owned>,
     pub(super) cache: Cache,
     pub(super) finisher: Arc<Finisher>,
-    /// Frames of the last chunk.
-    pub(super) last: usize,
     class: i32,
     offset: usize,
     takings: u64,
@@ -185,7 +183,6 @@ impl Committer {
         let (into, pulled) = mpsc::channel(PULLED);
         Ok(Self {
             lanes: HashMap::new(),
-            last: 0,
             cache: Cache::default(),
             takings: 0,
             pullers: JoinSet::new(),
@@ -204,7 +201,8 @@ impl Committer {
     async fn serve(&mut self, shutdown: &CancellationToken) -> Result<(), SessionEnd> {
         let mut balance = interval(self.shared.config.worker.balance_ms.get());
         balance.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (finisher, mut news) = (self.finisher.clone(), self.shared.news.clone());
+        let (shared, finisher) = (self.shared.clone(), self.finisher.clone());
+        let (mut news, mut last) = (shared.news.clone(), 0);
         news.mark_unchanged();
         // Whoever has more than its share now lets lanes go without waiting for its own time to look.
         self.shared.tell().await;
@@ -225,11 +223,10 @@ impl Committer {
                 }
                 Some(ended) = self.pullers.join_next() => self.puller_ended(ended).await?,
                 Some(first) = self.pulled.recv() => {
-                    let shared = self.shared.clone();
-                    let _turn = shared.turn.take(self.last).await;
+                    let _turn = shared.turn.take(last).await;
                     let batches = self.gather(first);
                     if !batches.is_empty() {
-                        chunk::process(self, batches, Instant::now()).await?;
+                        last = chunk::process(self, batches, Instant::now()).await?;
                     }
                 }
             }

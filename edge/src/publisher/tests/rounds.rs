@@ -30,9 +30,7 @@ fn started(lanes: u16) -> (Publisher, mpsc::UnboundedReceiver<Asked>, Arc<Outbox
 async fn ready(publisher: &Publisher, asking: &mut mpsc::UnboundedReceiver<Asked>, session: &Arc<Outbox>) {
     assert!(publisher.take(&plain(session, 0), session));
     asking.recv().await.unwrap().answer.send(Ok(())).unwrap();
-    while session.unpublished() > 0 {
-        tokio::task::yield_now().await;
-    }
+    confirmed(session).await;
 }
 
 #[tokio::test(start_paused = true)]

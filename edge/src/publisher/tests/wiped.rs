@@ -3,13 +3,6 @@
 use super::*;
 use crate::outbox::Close;
 
-/// Until the publisher knows that everything of the session is in the stream.
-async fn confirmed(session: &Outbox) {
-    while session.unpublished() > 0 {
-        tokio::task::yield_now().await;
-    }
-}
-
 /// Sessions of a node whose publisher has a fake before it.
 struct Wiping {
     fake: Fake,
