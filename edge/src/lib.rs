@@ -20,7 +20,7 @@
 //! | [`trace`] | what is remembered of messages that went by |
 //! | [`vital`] | tasks without which the process is to end |
 //! | [`compat`] | the listener for simple_im's original clients |
-//! | [`context`], [`metric`], [`ready`], [`backoff`], [`hash`] | what these share |
+//! | [`context`], [`metric`], [`ready`], [`rest`], [`backoff`], [`hash`] | what these share |
 
 pub mod backoff;
 pub mod broker;
@@ -40,6 +40,7 @@ pub mod outbox;
 pub mod publisher;
 pub mod ready;
 pub mod registry;
+pub mod rest;
 pub mod session;
 pub mod start;
 pub mod tls;

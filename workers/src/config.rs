@@ -15,6 +15,7 @@ pub const DEFAULT: &str = include_str!("default.toml");
 pub const RULES: &[Rule] = &[
     Rule::name("worker.name"),
     Rule::address("worker.metrics"),
+    Rule::range("worker.threads", 1, 64),
     Rule::range("worker.committers", 1, 64),
     Rule::range("worker.chunk_frames", 1, 5000),
     Rule::range("worker.chunk_bytes", 65_536, 64 << 20),
@@ -91,6 +92,7 @@ pub struct WorkerConfig {
 pub struct Worker {
     pub name: String,
     pub metrics: String,
+    pub threads: usize,
     pub committers: usize,
     pub chunk_frames: usize,
     pub chunk_bytes: usize,

@@ -2,12 +2,16 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Parser;
 use shared::{
     config::{Args, Start},
     telemetry,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    runtime,
+    signal::unix::{SignalKind, signal},
+};
 use tokio_util::sync::CancellationToken;
 use workers::config::{DEFAULT, RULES, WorkerConfig};
 
@@ -15,13 +19,14 @@ use workers::config::{DEFAULT, RULES, WorkerConfig};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let config: WorkerConfig = match Args::parse().serve(DEFAULT, RULES, "worker.published_on") {
         Start::Run(config) => config,
         Start::Exit(code) => return code,
     };
-    match run(config).await {
+    let mut runtime = runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(config.worker.threads).enable_all().build();
+    match runtime.context("the threads cannot be started").and_then(|runtime| runtime.block_on(run(config))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");

@@ -1,4 +1,5 @@
-//! `session.numbers`, then `session.connect`: logins that gather while the last calls are under way go out as one.
+//! `session.numbers`, then `session.connect`: logins that gather while the last call is under way go out as one. Calls
+//! rest: when thousands reconnect at once, half of the time is for those who are there and talk (ADR 0013).
 //!
 //! The numbers fence logins off. A worker may hang and carry a login out long after it was given up here, when the client
 //! has logged in again: with the lower number it is then refused.
@@ -18,7 +19,7 @@ use crate::vital::Vital;
 
 /// The most logins of one call: what costs PostgreSQL a few milliseconds, for the others' sake.
 const BATCH: usize = 250;
-/// Calls under way at a time.
+/// Calls under way at a time, where the last ones take long.
 const CALLS: usize = 4;
 /// Logins that wait for a call. When full, a connection waits with its login; its socket is not read meanwhile.
 const QUEUE: usize = 4096;
@@ -81,14 +82,14 @@ impl Logins {
 }
 
 async fn gather(calls: Calls, mut waiting: mpsc::Receiver<Waiting>, empty: ConnectBatch) {
-    let mut turns = Turns::new(CALLS, BATCH);
+    let mut turns = Turns::resting(CALLS, BATCH);
     while let Some((mut logins, turn)) = turns.next(&mut waiting).await {
         // Whoever has stopped waiting must not get a session that replaces the one it has now.
         logins.retain(|login| !login.answer.is_closed());
         let (calls, batch) = (calls.clone(), empty.clone());
         tokio::spawn(async move {
             connect(&calls, batch, logins).await;
-            drop(turn);
+            turn.over().await;
         });
     }
 }

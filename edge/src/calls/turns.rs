@@ -1,14 +1,24 @@
 //! When the next call leaves with what has gathered for it: at once where none is under way, else once the last one is
 //! done, a whole call has gathered, or the wait gets long. So batches grow with the load, a slow call holds nobody up for
-//! long, and an idle node waits for nothing.
+//! long, and an idle node waits for nothing. Calls that rest leave one after the other instead, for the sake of everybody
+//! whose work is not theirs.
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::Instant,
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::rest::Rest;
 
 /// How long the last call is waited for.
 const PATIENCE: Duration = Duration::from_millis(20);
+/// The same where calls rest: on a full machine a call and its rest take half of it.
+const LONG_PATIENCE: Duration = Duration::from_millis(100);
+/// A call with fewer has nothing to rest for.
+const MANY: usize = 16;
 
 /// Calls under way, and what gathers for the next one.
 #[derive(Debug)]
@@ -17,6 +27,7 @@ pub(super) struct Turns {
     /// The last one to leave is done.
     last: CancellationToken,
     most: usize,
+    rests: bool,
 }
 
 /// A call may be made for as long as this is held.
@@ -24,6 +35,17 @@ pub(super) struct Turns {
 pub(super) struct Turn {
     _permit: OwnedSemaphorePermit,
     _done: Option<DropGuard>,
+    began: Instant,
+    rests: bool,
+}
+
+impl Turn {
+    /// The call is done. Where calls rest, the next one leaves after a rest as long as this one took.
+    pub async fn over(self) {
+        if self.rests {
+            Rest::of_times(1).after(self.began.elapsed()).await;
+        }
+    }
 }
 
 impl Turns {
@@ -31,20 +53,26 @@ impl Turns {
     pub fn new(calls: usize, most: usize) -> Self {
         let last = CancellationToken::new();
         last.cancel();
-        Self { permits: Arc::new(Semaphore::new(calls)), last, most }
+        Self { permits: Arc::new(Semaphore::new(calls)), last, most, rests: false }
+    }
+
+    /// The same, with calls that rest: a whole call waits for the last one as well, and one of [`MANY`] and more is followed
+    /// by a rest as long as it took.
+    pub fn resting(calls: usize, most: usize) -> Self {
+        Self { rests: true, ..Self::new(calls, most) }
     }
 
     /// What has gathered, once it may leave; `None` when nothing more will come.
     pub async fn next<T>(&mut self, queue: &mut mpsc::Receiver<T>) -> Option<(Vec<T>, Turn)> {
         let mut gathered = vec![queue.recv().await?];
-        let patience = tokio::time::sleep(PATIENCE);
+        let patience = tokio::time::sleep(if self.rests { LONG_PATIENCE } else { PATIENCE });
         tokio::pin!(patience);
-        while gathered.len() < self.most {
+        while self.rests || gathered.len() < self.most {
             tokio::select! {
                 biased;
                 () = self.last.cancelled() => break,
                 () = &mut patience => break,
-                more = queue.recv() => match more {
+                more = queue.recv(), if gathered.len() < self.most => match more {
                     Some(more) => gathered.push(more),
                     None => break,
                 },
@@ -57,7 +85,9 @@ impl Turns {
             gathered.push(more);
         }
         self.last = CancellationToken::new();
-        Some((gathered, Turn { _permit: permit, _done: Some(self.last.clone().drop_guard()) }))
+        let rests = self.rests && gathered.len() >= MANY;
+        let done = Some(self.last.clone().drop_guard());
+        Some((gathered, Turn { _permit: permit, _done: done, began: Instant::now(), rests }))
     }
 
     /// Hands out turns besides, for what is tried again.
@@ -74,7 +104,7 @@ impl Again {
     /// Waits for one.
     pub async fn turn(&self) -> Option<Turn> {
         let permit = self.0.clone().acquire_owned().await.ok()?;
-        Some(Turn { _permit: permit, _done: None })
+        Some(Turn { _permit: permit, _done: None, began: Instant::now(), rests: false })
     }
 }
 
@@ -124,6 +154,43 @@ mod tests {
         queue.send(5).await.unwrap();
         let fourth = tokio::time::timeout(Duration::from_secs(1), turns.next(&mut waiting)).await;
         assert!(fourth.is_err());
+        drop(slow);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_rest_leave_one_after_the_other_with_a_rest_between() {
+        let (queue, mut waiting) = mpsc::channel(100);
+        let mut turns = Turns::resting(4, MANY);
+        let fill = async || {
+            for number in 0..MANY {
+                queue.send(number).await.unwrap();
+            }
+        };
+        fill().await;
+        let (_, turn) = turns.next(&mut waiting).await.unwrap();
+        fill().await;
+        let took = Duration::from_millis(10);
+        let call = async {
+            sleep(took).await;
+            turn.over().await;
+        };
+        let began = Instant::now();
+        let (second, ()) = tokio::join!(turns.next(&mut waiting), call);
+        let (second, slow) = second.unwrap();
+        assert_eq!((second.len(), began.elapsed()), (MANY, 2 * took), "a whole call waits, too");
+        // One that takes for ever holds the next up for a moment.
+        fill().await;
+        let began = Instant::now();
+        let (_, third) = turns.next(&mut waiting).await.unwrap();
+        assert!((LONG_PATIENCE..LONG_PATIENCE * 2).contains(&began.elapsed()));
+        third.over().await;
+        // A small one does not rest.
+        queue.send(1).await.unwrap();
+        let (_, small) = turns.next(&mut waiting).await.unwrap();
+        sleep(took).await;
+        let began = Instant::now();
+        small.over().await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
         drop(slow);
     }
 

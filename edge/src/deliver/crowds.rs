@@ -10,26 +10,23 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
-    time::Duration,
 };
 
 use shared::ids::SessionNo;
-use tokio::{
-    sync::Notify,
-    task::yield_now,
-    time::{Instant, sleep},
-};
+use tokio::{sync::Notify, task::yield_now, time::Instant};
 
-use crate::outbox::{Outbox, Wakes};
+use crate::{
+    outbox::{Outbox, Wakes},
+    rest::Rest,
+};
 
 /// More recipients than this make a crowd.
 pub const CROWD: usize = 256;
 /// So many sessions have their turn before others have theirs.
 const SLICE: usize = 32;
-/// The longest rest after one slice: on the busiest node a crowd still gets on by 1,500 sessions a second.
-const LONGEST: Duration = Duration::from_millis(20);
-/// Shorter ones are saved up: the timer knows milliseconds.
-const SHORTEST: Duration = Duration::from_millis(1);
+/// A rest lasts so many times as long as the slice's turns, with all others that were had meanwhile: a third of the time
+/// is the crowd's.
+const RESTS: u32 = 2;
 
 /// Sessions of crowds that are to be woken. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -91,7 +88,7 @@ impl Crowds {
 
     /// Wakes them, for ever.
     pub async fn run(&self) {
-        let mut owed = Rest::default();
+        let mut rest = Rest::of_times(RESTS);
         loop {
             let slice: Vec<Turn> = {
                 let mut waiting = self.inner.waiting();
@@ -116,29 +113,8 @@ impl Crowds {
                 }
             }
             yield_now().await;
-            if let Some(rest) = owed.after(began.elapsed()) {
-                let began = Instant::now();
-                sleep(rest).await;
-                owed.rested(began.elapsed());
-            }
+            rest.after(began.elapsed()).await;
         }
-    }
-}
-
-/// Rest that is owed to everybody else: as long as a slice's turns took, with all others that were had meanwhile.
-#[derive(Debug, Default)]
-struct Rest(Duration);
-
-impl Rest {
-    /// A slice and what ran meanwhile took this long: how long to rest now, if it is worth a timer.
-    fn after(&mut self, took: Duration) -> Option<Duration> {
-        self.0 += took.min(LONGEST);
-        (self.0 >= SHORTEST).then_some(self.0)
-    }
-
-    /// It lasted this long; what it was longer than wanted is not owed to the crowd.
-    fn rested(&mut self, lasted: Duration) {
-        self.0 = self.0.saturating_sub(lasted);
     }
 }
 
@@ -200,18 +176,5 @@ mod tests {
         assert_eq!(sessions.0.load(Ordering::Relaxed), 2 * SLICE - 2);
         assert!(writer.may_be_read(1));
         assert!(writer.poll_woken(&mut context).is_ready(), "it is to read on");
-    }
-
-    #[test]
-    fn a_crowd_rests_by_how_long_its_turns_took() {
-        let (micros, mut owed) = (Duration::from_micros, Rest::default());
-        assert_eq!(owed.after(micros(800)), None, "too short for a timer");
-        assert_eq!(owed.after(micros(400)), Some(micros(1_200)));
-        owed.rested(micros(1_000));
-        assert_eq!(owed.after(micros(800)), Some(micros(1_000)), "what was not rested is still owed");
-        owed.rested(micros(2_000));
-        assert_eq!(owed.after(micros(800)), None, "a timer that is late owes the crowd nothing");
-        owed.rested(micros(1_000));
-        assert_eq!(owed.after(Duration::from_secs(3)), Some(LONGEST));
     }
 }

@@ -6,7 +6,7 @@
 //! frames come fast, a round rests a little before the next, for which more gathers then (ADR 0012). A lane that the
 //! broker keeps waiting holds the others up no longer than [`PATIENCE`], and no batch overtakes another of its lane.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures::{
     StreamExt,
@@ -15,7 +15,7 @@ use futures::{
 };
 use tokio::{
     sync::Notify,
-    time::{Instant, timeout_at},
+    time::{Instant, Sleep, sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -65,13 +65,18 @@ impl Rounds {
     /// Publishes until `ending`, then what is left, and ends.
     pub async fn run(self, ending: CancellationToken) {
         let idle = self.lanes.iter().map(|_| Some(Sent::default())).collect();
+        let mut late = Alarm(Box::pin(sleep(PATIENCE)));
         let mut flight = Flight { batches: FuturesUnordered::new(), idle, round: 0, open: 0 };
         loop {
             let begun = Instant::now();
             let frames = self.begin(&mut flight);
             if flight.open > 0 {
                 // Either way: a lane that is late goes on by itself, and a rest only ends by its time.
-                timeout_at(begun + PATIENCE, flight.confirmed()).await.ok();
+                tokio::select! {
+                    biased;
+                    () = flight.confirmed() => {}
+                    () = late.at(begun + PATIENCE) => {}
+                }
                 if frames >= FULL && !ending.is_cancelled() {
                     timeout_at(begun + self.rest, flight.landing()).await.ok();
                 }
@@ -110,6 +115,21 @@ impl Rounds {
             flight.batches.push(publishing.boxed());
         }
         frames
+    }
+}
+
+/// For deadlines that seldom come. Setting a timer may wake the runtime's driver, so this one is set anew only where it
+/// has rung or would ring too late.
+struct Alarm(Pin<Box<Sleep>>);
+
+impl Alarm {
+    async fn at(&mut self, due: Instant) {
+        while Instant::now() < due {
+            if self.0.is_elapsed() || self.0.deadline() > due {
+                self.0.as_mut().reset(due);
+            }
+            self.0.as_mut().await;
+        }
     }
 }
 
