@@ -10,8 +10,8 @@ pub(crate) fn is_number_in(table: &str, key: &str) -> bool {
     matches!(table, "to" | "from" | "user") && matches!(key, "id" | "group")
 }
 
-/// A whole number as it is written, no longer than 64 bits can be.
+/// A whole number as it is written, of those that TOML has: up to 9,223,372,036,854,775,807.
 pub(crate) fn is_digits(text: &str) -> bool {
-    let plain = (1..=19).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<i64>().is_ok();
     plain && (text == "0" || !text.starts_with('0'))
 }

@@ -24,9 +24,7 @@ fn main() -> ExitCode {
         Start::Run(config) => config,
         Start::Exit(code) => return code,
     };
-    let mut runtime = runtime::Builder::new_multi_thread();
-    let runtime = runtime.worker_threads(config.worker.threads).enable_all().build();
-    match runtime.context("the threads cannot be started").and_then(|runtime| runtime.block_on(run(config))) {
+    match start(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -35,9 +33,16 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(config: WorkerConfig) -> anyhow::Result<()> {
+fn start(config: WorkerConfig) -> anyhow::Result<()> {
     telemetry::init_log(&config.log)?;
     telemetry::install(telemetry::Part::Worker)?;
+    // By measure: ops/docs/adr/0014-a-worker-is-one-thread.md.
+    let mut threads = runtime::Builder::new_multi_thread();
+    let threads = threads.worker_threads(config.worker.threads).enable_all().build();
+    threads.context("the worker's threads cannot be started")?.block_on(run(config))
+}
+
+async fn run(config: WorkerConfig) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate())?;
     let token = shutdown.clone();

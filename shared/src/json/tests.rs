@@ -79,8 +79,24 @@ fn numbers_of_64_bits_stay_exact_both_ways() {
         };
         assert_eq!(String::from_utf8(from_toml(&frame).unwrap()).unwrap(), expected);
     }
-    let beyond = format!(r#"{{"gm":[{{"id":"1","group":{},"c":"x"}}]}}"#, u64::MAX);
-    assert_eq!(refused(&beyond).0, Code::Invalid);
+}
+
+#[test]
+fn whole_numbers_beyond_those_of_toml_are_refused_in_frames_that_are_toml() {
+    for beyond in
+        ["9223372036854775808", "9999999999999999999", "18446744073709551615", "18446744073709551616"]
+    {
+        for spelling in [beyond.to_owned(), format!("\"{beyond}\"")] {
+            let frame = format!(r#"{{"gm":[{{"id":"1","group":{spelling},"c":"x"}}]}}"#);
+            let text = to_toml(frame.as_bytes()).unwrap();
+            assert!(toml::from_slice::<toml::Table>(&text).is_ok(), "{}", String::from_utf8_lossy(&text));
+            let (code, reason) = refused(&frame);
+            assert_eq!(code, Code::Invalid, "{spelling}");
+            assert!(reason.contains("expected `group` as a whole number"), "{reason}");
+        }
+        // Nor is it text, as no other number is.
+        assert_eq!(refused(&format!(r#"{{"m":[{{"id":{beyond},"to":2,"c":"x"}}]}}"#)).0, Code::Invalid);
+    }
 }
 
 #[test]

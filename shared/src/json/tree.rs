@@ -73,15 +73,19 @@ impl<'de> Visitor<'de> for Level {
         Ok(Tree::Bool(value))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Tree, E> {
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Tree, E> {
         Ok(Tree::Number(value.to_string()))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Tree, E> {
-        Ok(Tree::Number(value.to_string()))
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Tree, E> {
+        match i64::try_from(value) {
+            Ok(value) => self.visit_i64(value),
+            // TOML has no whole number so large. As with what is larger still, it is refused where one is expected.
+            Err(_) => self.visit_f64(value as f64),
+        }
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Tree, E> {
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Tree, E> {
         Ok(Tree::Number(format!("{value:?}")))
     }
 
